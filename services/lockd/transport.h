@@ -27,11 +27,15 @@
 
 enum order_kind {
     ORDER_GRANT,   /* give the lock to `value`; if `from` is set, also when `from` holds it */
-    ORDER_EXTEND,  /* new time to live for `value` */
+    ORDER_EXTEND,  /* a later end for `value` */
     ORDER_RELEASE, /* delete `value`, raise the fence to token + 1 */
     ORDER_FORGET,  /* delete whatever value begins with the request id in `value`; no tombstone */
 };
 
+/* No order ever shortens the life of a key: a GRANT or EXTEND for the value that is already there
+ * is a yes, but only sets a later end (PEXPIRE … GT). Otherwise a grant of 1 s that was left in the
+ * socket of a dropped connection could cut short, when it is executed at last, the key of the same
+ * lease that was meanwhile extended to 60 s on a new connection. */
 struct order {
     enum order_kind kind;
     struct span resource;
