@@ -1,0 +1,1 @@
+"""The parts of compose/local: the whole system as local processes. Python's standard library only."""
