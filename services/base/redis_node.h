@@ -53,7 +53,7 @@ struct redis_node_options {
      * told. */
     void (*on_down)(void *arg, const char *why);
     /* About to drop a connection that is stuck but may still be read by the server: last chance to
-     * redis_node_last_words. NULL: none. */
+     * redis_node_last_words, and for nothing else. NULL: none. */
     void (*on_drop)(void *arg);
     void *arg;
 };
@@ -86,7 +86,8 @@ bool redis_node_script(struct redis_node *node, size_t script, size_t key_count,
                        redis_answer_fn *on_answer, void *arg);
 
 /* Inside on_drop: appends a script call to the connection's last output; written as far as the
- * socket takes it, no answer. */
+ * socket takes it, no answer. A server that was paused executes it when it wakes, after all that
+ * was sent before. */
 void redis_node_last_words(struct redis_node *node, size_t script, size_t key_count,
                            const struct span *args, size_t arg_count);
 
