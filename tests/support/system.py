@@ -1,0 +1,199 @@
+"""A whole system for tests: compose/local in a directory and on ports of its own."""
+
+import fcntl
+import itertools
+import json
+import os
+import re
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import psycopg
+import redis
+
+from check import invariants
+
+ROOT = Path(__file__).resolve().parents[2]
+REDIS = ("redis", "redis1", "redis2", "redis3", "redis4")
+NAMES = (*REDIS, "postgres", "lockd", "inventory", "edge")
+SERVICES = ("lockd", "inventory", "edge")
+
+# What a sanitizer or a CHECK leaves in a service's log.
+REPORTS = re.compile(r"(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error: |^check\.failed ).*", re.MULTILINE)
+
+
+# Not in pytest's own temporary directory: the account that runs Postgres could not enter it. Named after our pid.
+SYSTEMS = ROOT / "build" / "systems"
+
+
+def remove_abandoned():
+    """Ends what a test run left behind that was killed itself."""
+    for directory in SYSTEMS.glob("*-*"):
+        if not Path(f"/proc/{directory.name.partition('-')[0]}").exists():
+            subprocess.run([ROOT / "compose" / "local", "down", "-v"], env={**os.environ, "LOCAL_DIR": str(directory)})
+
+
+class Ports:
+    """Ten free ports in a row that no other test run takes meanwhile."""
+
+    def __init__(self):
+        first = int(os.environ.get("TEST_PORT_BASE", "20000"))
+        for base in range(first, first + 1000, 10):
+            self._claim = open(f"/tmp/quorate-ports-{base}", "a")
+            try:
+                fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                self._claim.close()
+                continue
+            if all(self._free(port) for port in range(base, base + 10)):
+                self.base = base
+                return
+            self.release()
+        raise RuntimeError(f"no ten free ports from {first} on; set TEST_PORT_BASE")
+
+    @staticmethod
+    def _free(port):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                return False
+            return True
+
+    def release(self):
+        os.unlink(self._claim.name)
+        self._claim.close()
+
+
+class System:
+    """Made, it owns a directory and ports; up() starts it, down() gives everything back."""
+
+    serial = itertools.count(1)
+
+    def __init__(self, settings=None):
+        self.directory = SYSTEMS / f"{os.getpid()}-{next(self.serial)}"
+        self.ports = Ports()
+        self.environment = {
+            "LOCAL_DIR": str(self.directory),
+            "PORT_BASE": str(self.ports.base),
+            "BUILD_DIR": os.environ.get("BUILD_DIR", "build/dev"),
+            "ASAN_OPTIONS": "detect_leaks=1",
+            "UBSAN_OPTIONS": "print_stacktrace=1",
+            "TSAN_OPTIONS": f"halt_on_error=0:suppressions={ROOT}/tests/tsan.supp",
+            "START_TIMEOUT_SECONDS": "60",
+            **(settings or {}),
+        }
+        self._urls = None
+
+    def built(self):
+        build = ROOT / self.environment["BUILD_DIR"]
+        return all((build / "services" / name / name).exists() for name in SERVICES)
+
+    def local(self, *arguments, fails=False):
+        """Runs compose/local; what it prints is what a failed test shows."""
+        done = subprocess.run([ROOT / "compose" / "local", *arguments], env={**os.environ, **self.environment},
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert (done.returncode != 0) == fails, f"compose/local {' '.join(arguments)}:\n{done.stdout}"
+        return done.stdout
+
+    def up(self, *names, **settings):
+        self.environment.update(settings)
+        self.local("up", *names)
+
+    def stop(self, *names):
+        self.local("stop", *names)
+
+    def start(self, *names):
+        self.local("start", *names)
+
+    def restart(self, *names):
+        self.local("restart", *names)
+
+    def kill(self, *names):
+        self.local("kill", *names)
+
+    def pause(self, *names):
+        self.local("pause", *names)
+
+    def unpause(self, *names):
+        self.local("unpause", *names)
+
+    def down(self):
+        self.local("down", "-v")
+        self.ports.release()
+
+    def ps(self):
+        """By name: state, health, pid, address."""
+        return {row["name"]: row for row in json.loads(self.local("ps", "--format", "json"))}
+
+    def pid(self, name):
+        return self.ps()[name]["pid"]
+
+    def log(self, name):
+        path = self.directory / name / "log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    @property
+    def urls(self):
+        if self._urls is None:
+            pairs = (line.removeprefix("export ").split("=", 1) for line in self.local("env").splitlines())
+            self._urls = {name: value.strip("'") for name, value in pairs}
+        return self._urls
+
+    @property
+    def edge_url(self):
+        return self.urls["EDGE_URL"]
+
+    @property
+    def lockd_url(self):
+        return self.urls["LOCKD_URL"]
+
+    @property
+    def inventory_url(self):
+        return self.urls["INVENTORY_URL"]
+
+    @property
+    def database_url(self):
+        return self.urls["DATABASE_URL"]
+
+    def database(self):
+        return psycopg.connect(self.database_url, autocommit=True)
+
+    def sql(self, query, *arguments):
+        with self.database() as database:
+            cursor = database.execute(query, arguments)
+            return cursor.fetchall() if cursor.description else []
+
+    def redis(self, name):
+        port = self.ports.base + NAMES.index(name)
+        return redis.Redis(host="127.0.0.1", port=port, decode_responses=True, socket_timeout=2)
+
+    def mend(self):
+        """After a fault: everything runs and is healthy again."""
+        self.local("up")
+
+    def violations(self):
+        """Broken promises: invariants, and what sanitizers and CHECKs said."""
+        found = invariants.broken(self.urls["DATABASE_URL"], self.urls["REDIS_NODES"])
+        return found + self.reports()
+
+    def reports(self):
+        return [f"{name}: {match.group(0)}" for name in SERVICES for match in REPORTS.finditer(self.log(name))]
+
+
+def eventually(truth, timeout_s=10, what=None):
+    """Polls until truth() is true and returns what it gave; an AssertionError inside counts as not yet."""
+    ends, last = time.monotonic() + timeout_s, None
+    while True:
+        try:
+            value = truth()
+            if value:
+                return value
+        except AssertionError as error:
+            last = error
+        if time.monotonic() > ends:
+            raise AssertionError(f"not within {timeout_s} s: {what or last or truth}")
+        time.sleep(0.02)
