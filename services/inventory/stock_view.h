@@ -37,7 +37,7 @@ struct stock_node {
 struct stock_view {
     unsigned reachable; /* nodes that answered */
     bool has_stock;     /* some node holds a value */
-    bool equal;         /* at least one node answered, and all that did hold the same value */
+    bool equal;         /* some node answered, and all that did hold one and the same value */
     int64_t stock;      /* of the highest version among those that most reachable nodes hold */
     int64_t version;
 };

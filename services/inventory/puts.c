@@ -1,0 +1,302 @@
+#include "inventory/puts.h"
+
+#include "base/check.h"
+#include "inventory/by_product.h"
+
+#include <stdlib.h>
+#include <utlist.h>
+
+struct waiter {
+    stock_stored_fn *on_stored;
+    void *arg;
+    struct waiter *next;
+};
+
+enum put_state {
+    PUT_STARTING,  /* in puts->starting until the end of the turn */
+    PUT_UNDER_WAY, /* nodes in `awaited` owe an answer */
+    PUT_REPEATING, /* nodes in `missed` did not acknowledge; the timer runs */
+};
+
+/* A product with something to do. Nodes are bits. */
+struct put {
+    struct puts *puts;
+    enum put_state state;
+    struct stock_value value; /* of the round that starts, is under way, or was missed */
+    struct stock_value next;  /* of the round after it; version 0: none */
+    struct waiter *waiters;
+    struct waiter *next_waiters;
+    uint32_t targets;
+    uint32_t awaited;
+    uint32_t missed;
+    uint64_t pause_us;
+    struct timer repeat;
+    struct stock_node held[STOCK_NODES_MAX];
+    struct put *prev; /* in starting, or in the list of rounds that a write has ended */
+    struct put *next_in_list;
+    UT_hash_handle hh;
+};
+
+struct puts {
+    struct puts_options options;
+    struct put *products; /* by id */
+    struct put *starting;
+    struct puts_counts counts;
+};
+
+/* One script: these products to one node. */
+struct shipment {
+    struct puts *puts;
+    unsigned node;
+    size_t count;
+    struct put *products[PUTS_CHUNK];
+};
+
+struct puts *puts_new(const struct puts_options *options)
+{
+    CHECK(options->port->node_count >= 1 && options->port->node_count <= STOCK_NODES_MAX);
+    CHECK(options->repeats_max > 0);
+    struct puts *puts = xcalloc(1, sizeof *puts);
+    puts->options = *options;
+    return puts;
+}
+
+static void forget(struct put *put)
+{
+    struct puts *puts = put->puts;
+    timer_stop(&put->repeat);
+    HASH_DEL(puts->products, put);
+    free(put);
+}
+
+void puts_free(struct puts *puts)
+{
+    if (puts == NULL) return;
+    struct put *put;
+    struct put *after;
+    HASH_ITER(hh, puts->products, put, after)
+    {
+        CHECK(put->state == PUT_REPEATING);
+        forget(put);
+    }
+    free(puts);
+}
+
+static uint32_t all_nodes(const struct puts *puts)
+{
+    return (UINT32_C(1) << puts->options.port->node_count) - 1;
+}
+
+static void start(struct put *put, uint32_t targets)
+{
+    struct puts *puts = put->puts;
+    put->state = PUT_STARTING;
+    put->targets = targets;
+    DL_APPEND2(puts->starting, put, prev, next_in_list);
+    puts->options.flush_later(puts->options.arg);
+}
+
+static struct put *product_of(struct puts *puts, int64_t id)
+{
+    struct put *put;
+    HASH_FIND(hh, puts->products, &id, sizeof id, put);
+    if (put != NULL) return put;
+    put = xcalloc(1, sizeof *put);
+    put->puts = puts;
+    put->value.product = id;
+    put->pause_us = PUTS_REPEAT_US;
+    HASH_ADD(hh, puts->products, value.product, sizeof id, put);
+    start(put, all_nodes(puts));
+    return put;
+}
+
+static void wait_for(struct waiter **waiters, stock_stored_fn *on_stored, void *arg)
+{
+    if (on_stored == NULL) return;
+    struct waiter *waiter = xcalloc(1, sizeof *waiter);
+    waiter->on_stored = on_stored;
+    waiter->arg = arg;
+    LL_PREPEND(*waiters, waiter);
+}
+
+void puts_put(struct puts *puts, const struct stock_value *value, stock_stored_fn *on_stored,
+              void *arg)
+{
+    CHECK(value->product > 0 && value->stock >= 0);
+    CHECK(value->version > 0 && value->version <= STOCK_VERSION_MAX);
+    puts->counts.puts++;
+    struct put *put = product_of(puts, value->product);
+    if (put->state == PUT_UNDER_WAY) {
+        /* Also what is not newer waits for a round of its own: the round under way may have asked
+         * some nodes before this call. */
+        if (value->version > put->next.version) put->next = *value;
+        wait_for(&put->next_waiters, on_stored, arg);
+        return;
+    }
+    if (put->state == PUT_REPEATING) {
+        timer_stop(&put->repeat);
+        puts->counts.repeating--;
+        start(put, all_nodes(puts));
+    }
+    put->targets = all_nodes(puts);
+    if (value->version > put->value.version) put->value = *value;
+    wait_for(&put->waiters, on_stored, arg);
+}
+
+static void on_repeat(void *arg)
+{
+    struct put *put = arg;
+    put->puts->counts.repeating--;
+    start(put, put->missed);
+}
+
+/* Goes on to the next round, to repetition, or to nothing. */
+static void move_on(struct put *put)
+{
+    struct puts *puts = put->puts;
+    const struct puts_options *options = &puts->options;
+    for (unsigned node = 0; node < options->port->node_count; node++) {
+        if (!options->port->up(options->port->arg, node)) put->missed &= ~(UINT32_C(1) << node);
+    }
+    if (put->next.version != 0) {
+        if (put->next.version > put->value.version) put->value = put->next;
+        put->next.version = 0;
+        put->waiters = put->next_waiters;
+        put->next_waiters = NULL;
+        start(put, all_nodes(puts));
+        return;
+    }
+    if (put->missed == 0) {
+        forget(put);
+        return;
+    }
+    if (puts->counts.repeating >= options->repeats_max) {
+        uint32_t missed = put->missed;
+        forget(put);
+        for (unsigned node = 0; node < options->port->node_count; node++) {
+            if (missed & (UINT32_C(1) << node)) options->behind(options->arg, node);
+        }
+        return;
+    }
+    put->state = PUT_REPEATING;
+    puts->counts.repeating++;
+    timer_start(&put->repeat, options->timers, timers_now_us(options->timers) + put->pause_us,
+                on_repeat, put);
+    if (put->pause_us < PUTS_REPEAT_MAX_US) put->pause_us *= 2;
+}
+
+/* The round is over. Its waiters are answered from a copy: their answers may put again. */
+static void finish(struct put *put)
+{
+    struct waiter *waiters = put->waiters;
+    struct stock_node held[STOCK_NODES_MAX];
+    memcpy(held, put->held, sizeof held);
+    struct stock_stored stored = {
+        .value = put->value, .node_count = put->puts->options.port->node_count, .nodes = held};
+    put->waiters = NULL;
+    move_on(put);
+    while (waiters != NULL) {
+        struct waiter *waiter = waiters;
+        waiters = waiter->next;
+        waiter->on_stored(waiter->arg, &stored);
+        free(waiter);
+    }
+}
+
+/* Rounds that have ended are gathered before any of their waiters hears of it. */
+static void finish_all(struct put *ended)
+{
+    while (ended != NULL) {
+        struct put *put = ended;
+        DL_DELETE2(ended, put, prev, next_in_list);
+        finish(put);
+    }
+}
+
+static void on_written(void *arg, const struct stock_node *held)
+{
+    struct shipment *shipment = arg;
+    uint32_t bit = UINT32_C(1) << shipment->node;
+    struct put *ended = NULL;
+    for (size_t i = 0; i < shipment->count; i++) {
+        struct put *put = shipment->products[i];
+        CHECK(put->state == PUT_UNDER_WAY && (put->awaited & bit) != 0);
+        put->awaited &= ~bit;
+        if (held != NULL) {
+            put->held[shipment->node] = held[i];
+            put->missed &= ~bit;
+        } else {
+            put->missed |= bit;
+        }
+        if (put->awaited == 0) DL_APPEND2(ended, put, prev, next_in_list);
+    }
+    free(shipment);
+    finish_all(ended);
+}
+
+static void ship(struct puts *puts, unsigned node, struct put *const *round, size_t count)
+{
+    const struct stock_port *port = puts->options.port;
+    struct stock_value values[PUTS_CHUNK];
+    struct shipment *shipment = xcalloc(1, sizeof *shipment);
+    uint32_t bit = UINT32_C(1) << node;
+    shipment->puts = puts;
+    shipment->node = node;
+    for (size_t i = 0; i < count; i++) {
+        if ((round[i]->targets & bit) == 0) continue;
+        values[shipment->count] = round[i]->value;
+        shipment->products[shipment->count++] = round[i];
+    }
+    bool sent = shipment->count > 0 &&
+                port->write(port->arg, node, values, shipment->count, on_written, shipment);
+    for (size_t i = 0; i < shipment->count; i++) {
+        if (sent) {
+            shipment->products[i]->awaited |= bit;
+        } else {
+            shipment->products[i]->missed |= bit; /* matters if it is up, and only too busy */
+        }
+    }
+    if (!sent) free(shipment);
+}
+
+static void begin(struct puts *puts, struct put *put)
+{
+    if (put->waiters == NULL && put->missed != 0 && put->targets == put->missed) {
+        puts->counts.repeats++;
+    } else {
+        puts->counts.rounds++;
+    }
+    put->state = PUT_UNDER_WAY;
+    put->awaited = 0;
+    for (unsigned node = 0; node < STOCK_NODES_MAX; node++) {
+        if (put->targets & (UINT32_C(1) << node)) put->held[node] = (struct stock_node){0};
+    }
+}
+
+void puts_flush(struct puts *puts)
+{
+    struct put *ended = NULL;
+    while (puts->starting != NULL) {
+        struct put *round[PUTS_CHUNK];
+        size_t count = 0;
+        while (puts->starting != NULL && count < PUTS_CHUNK) {
+            struct put *put = puts->starting;
+            DL_DELETE2(puts->starting, put, prev, next_in_list);
+            begin(puts, put);
+            round[count++] = put;
+        }
+        for (unsigned node = 0; node < puts->options.port->node_count; node++)
+            ship(puts, node, round, count);
+        for (size_t i = 0; i < count; i++) {
+            if (round[i]->awaited == 0) DL_APPEND2(ended, round[i], prev, next_in_list);
+        }
+    }
+    finish_all(ended);
+}
+
+struct puts_counts puts_counts(const struct puts *puts)
+{
+    struct puts_counts counts = puts->counts;
+    counts.products = HASH_COUNT(puts->products);
+    return counts;
+}
