@@ -93,4 +93,15 @@ void reads_batch_ended(struct reads *reads, int64_t product, const struct stock_
 /* Sends what waits; see flush_later. */
 void reads_flush(struct reads *reads);
 
+struct reads_counts {
+    uint64_t gets;    /* calls */
+    uint64_t rounds;  /* reads of Postgres that they shared */
+    uint64_t joined;  /* calls that were answered from a batch */
+    uint64_t again;   /* repetitions, because versions differed */
+    uint64_t moving;  /* calls answered as moving */
+    uint64_t repairs; /* puts made because nodes stayed behind */
+    size_t products;  /* with calls or a batch under way, now */
+};
+struct reads_counts reads_counts(const struct reads *reads);
+
 #endif
