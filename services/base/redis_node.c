@@ -174,8 +174,9 @@ static void fail(struct redis_node *node, const char *why)
         LOG_INFO("redis.unreachable", "node=%s why=\"%s\"", node->options.name, node->why);
     }
     start(node, &node->redial, node->backoff_ms, dial);
-    node->backoff_ms =
-        node->backoff_ms * 2 > BACKOFF_MS_MAX ? BACKOFF_MS_MAX : node->backoff_ms * 2;
+    uint32_t max_ms =
+        node->options.redial_max_ms == 0 ? BACKOFF_MS_MAX : node->options.redial_max_ms;
+    node->backoff_ms = node->backoff_ms * 2 > max_ms ? max_ms : node->backoff_ms * 2;
     loop_at_tick_end(node->loop, &node->burial);
 }
 

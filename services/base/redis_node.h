@@ -1,10 +1,10 @@
 /* redis_node.h - one connection to one independent Redis server, with a deadline for every command
  * and a breaker.
  *
- * The node dials for ever (back-off 50 ms to 1 s, names resolved off the loop). A TCP connection is
- * not a node that works: it becomes GREETING when its scripts were loaded, and UP when its owner
- * admits it. It goes DOWN, at once and with a reason, when the connection breaks, three commands in
- * a row time out, or one is without an answer for 500 ms.
+ * The node dials for ever (back-off 50 ms to redial_max_ms, names resolved off the loop). A TCP
+ * connection is not a node that works: it becomes GREETING when its scripts were loaded, and UP
+ * when its owner admits it. It goes DOWN, at once and with a reason, when the connection breaks,
+ * three commands in a row time out, or one is without an answer for 500 ms.
  *
  * Thread    the loop's only.
  * Answers   a command that returned true is answered exactly once, never before it returned; false:
@@ -47,6 +47,7 @@ struct redis_node_options {
     uint16_t port;
     const char *const *scripts; /* Lua sources, loaded on each connection */
     size_t script_count;
+    uint32_t redial_max_ms; /* the longest back-off, how late a node may be found again; 0: 1000 */
     /* Connected and scripts loaded (state GREETING). NULL: the node is UP at once. */
     void (*on_greeting)(void *arg);
     /* Went down; `why` is for people. Also when it never came up: once per failed dial. NULL: not
