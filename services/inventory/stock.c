@@ -25,6 +25,7 @@ enum {
     KEY_BYTES = 32,    /* "stockver:" and 19 digits */
     NUMBER_BYTES = 21, /* a sign, 19 digits */
     SCRIPT_PUT = 0,
+    REDIAL_MAX_MS = 250, /* a node shall be level within a second of its return */
 };
 static const char *const scripts[] = {script_put};
 
@@ -355,6 +356,7 @@ static void open_node(struct stock *stock, unsigned index, const char *name,
         .port = port,
         .scripts = scripts,
         .script_count = sizeof scripts / sizeof scripts[0],
+        .redial_max_ms = REDIAL_MAX_MS,
         .on_greeting = on_greeting,
         .on_down = on_down,
         .arg = node,
