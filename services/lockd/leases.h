@@ -2,7 +2,7 @@
  *
  * Per resource one holder and a queue of waiters, first come, first served. When the holder lets go
  * (or its lease ends by itself), the next waiter is granted by one round over the nodes. What a
- * grant means, and why it can be trusted, is the page at the top of redlock.h; this is what one
+ * grant means, and why it can be trusted, is the page at the top of redlock.c; this is what one
  * lockd keeps in memory on top of it. It holds no sockets: time, nodes and chance are parameters.
  *
  * Thread    the loop's only.
