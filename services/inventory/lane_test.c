@@ -139,7 +139,7 @@ static void the_lease_is_kept_for_a_third_of_its_life(void **state)
     reopen(&options);
     world.auto_store = false;
     world.ttl_us = 3000000;
-    struct buyer buyers[8];
+    static struct buyer buyers[8];
     for (int i = 0; i < 8; i++)
         buy(&buyers[i], i + 1, 1, "k");
     world_settle(&world);

@@ -80,7 +80,7 @@ class System:
             "LOCAL_DIR": str(self.directory),
             "PORT_BASE": str(self.ports.base),
             "BUILD_DIR": os.environ.get("BUILD_DIR", "build/dev"),
-            "ASAN_OPTIONS": "detect_leaks=1",
+            "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1",
             "UBSAN_OPTIONS": "print_stacktrace=1",
             "TSAN_OPTIONS": f"halt_on_error=0:suppressions={ROOT}/tests/tsan.supp",
             "START_TIMEOUT_SECONDS": "60",
