@@ -26,6 +26,7 @@ enum {
     NUMBER_BYTES = 21, /* a sign, 19 digits */
     SCRIPT_PUT = 0,
     REDIAL_MAX_MS = 250, /* a node shall be level within a second of its return */
+    HEARTBEAT_US = 500000,
 };
 static const char *const scripts[] = {script_put};
 
@@ -57,6 +58,7 @@ struct stock {
     struct puts *puts;
     struct level *level;
     struct tick turn; /* sends what waits */
+    struct timer heartbeat;
     struct reading *readings;
     struct words *words; /* scratch for the command being written */
     struct span *args;
@@ -286,6 +288,28 @@ static void on_turn(void *arg)
     }
 }
 
+static void on_pong(void *arg, enum redis_answer answer, const struct redisReply *reply)
+{
+    (void)arg; /* the node itself draws the conclusion when there is none */
+    (void)answer;
+    (void)reply;
+}
+
+/* A connection may die without a word (a partition, a host that is gone), and the server behind it
+ * may forget everything before anybody sells again: only asking tells. */
+static void on_heartbeat(void *arg)
+{
+    struct stock *stock = arg;
+    struct span ping = span_of("PING");
+    for (unsigned i = 0; i < stock->node_count; i++) {
+        if (is_up(stock, i))
+            (void)redis_node_command(stock->nodes[i].redis, &ping, 1, stock->timeout_ms, on_pong,
+                                     NULL);
+    }
+    timer_start(&stock->heartbeat, loop_timers(stock->loop),
+                loop_now_us(stock->loop) + HEARTBEAT_US, on_heartbeat, stock);
+}
+
 static void show_state(struct stock *stock, unsigned node)
 {
     if (stock->nodes[node].state == NULL) return;
@@ -391,6 +415,7 @@ struct stock *stock_open(struct loop *loop, const struct conf_list *nodes,
     });
     for (unsigned i = 0; i < stock->node_count; i++)
         open_node(stock, i, nodes->items[i], options->metrics);
+    on_heartbeat(stock);
     return stock;
 }
 
@@ -399,6 +424,7 @@ struct stock *stock_open(struct loop *loop, const struct conf_list *nodes,
 void stock_close(struct stock *stock)
 {
     if (stock == NULL) return;
+    timer_stop(&stock->heartbeat);
     for (unsigned i = 0; i < stock->node_count; i++) {
         struct redis_node *redis = stock->nodes[i].redis;
         stock->nodes[i].redis = NULL;

@@ -343,7 +343,19 @@ static void a_paused_node_that_wakes_with_old_puts_ends_level(void **state)
     assert_on_node(world, 2, 1, "50", "60");
 }
 
-/* Ten milliseconds' pause is no outage: the node stays up, what it did not acknowledge is repeated.
+/* Nobody sells: that a node no longer answers is noticed all the same, and so its return. */
+static void an_idle_node_that_falls_silent_is_noticed(void **state)
+{
+    struct world *world = *state;
+    put(world, 1, 100, 10);
+    run_until(world, one_stored, 1000);
+    redis_fixture_pause(world->redis[2]);
+    run_until(world, one_down, 2000);
+    redis_fixture_resume(world->redis[2]);
+    run_until(world, all_level, 1000);
+}
+
+/* A short pause is no outage: the node stays up, what it did not acknowledge is repeated.
  */
 static void a_put_that_timed_out_is_repeated(void **state)
 {
@@ -522,6 +534,7 @@ int main(void)
         CASE(G3_a_node_that_was_stopped_is_level_within_a_second),
         CASE(a_node_that_lost_its_data_gets_it_back),
         CASE(a_paused_node_that_wakes_with_old_puts_ends_level),
+        CASE(an_idle_node_that_falls_silent_is_noticed),
         CASE(a_put_that_timed_out_is_repeated),
         CASE(what_is_no_number_counts_as_nothing),
         CASE(a_page_of_products_is_read_with_one_question),
