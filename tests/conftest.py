@@ -1,8 +1,9 @@
 """What system tests share: whole systems on ports of their own, faults, and the check after every test.
 
-A module's tests share one system, started with the module's SETTINGS (a dict of settings, optional). After every test
-all faults are mended, the invariants are checked over Postgres and the nodes, and the services' logs are searched for
-reports of sanitizers. A test that needs a system for itself, or a second one, takes `new_system`.
+A module's tests share one system, started with the module's SETTINGS (optional; a dict, or a function that makes one
+of the system). After every test all faults are mended, the invariants are checked over Postgres and the nodes, and the
+services' logs are searched for reports of sanitizers. A test that needs a system for itself, or a second one, takes
+`new_system`.
 """
 
 import contextlib

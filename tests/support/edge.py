@@ -39,6 +39,10 @@ class Edge:
         assert answer.status_code == 200, answer.text
         return self
 
+    @property
+    def token(self):
+        return self.session.headers["Authorization"].removeprefix("Bearer ")
+
     def beside(self):
         """Another connection with the same account."""
         other = Edge(self.url, self.timeout_s)

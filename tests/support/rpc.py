@@ -15,17 +15,22 @@ class Failed(Exception):
 
 class Caller:
     def __init__(self, url, timeout_s=10):
-        self.socket = pynng.Req0(dial=url, resend_time=-1, recv_timeout=int(timeout_s * 1000), send_timeout=1000)
+        timeout_ms = int(timeout_s * 1000)
+        self.socket = pynng.Req0(dial=url, resend_time=-1, recv_timeout=timeout_ms, send_timeout=timeout_ms)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        self.close()
+
+    def close(self):
         self.socket.close()
 
-    def call(self, method, request, reply_type, timeout_ms=5000):
-        """One unary call, for example "/quorate.lock.v1.Lock/Nodes". Raises Failed with its status."""
-        call = rpc_pb2.Call(call_id=1, method=method, timeout_ms=timeout_ms, body=request.SerializeToString())
+    def call(self, method, request, reply_type, timeout_ms=5000, **more):
+        """One unary call, for example "/quorate.lock.v1.Lock/Nodes"; `more` fields of the Call. Raises Failed with its
+        status."""
+        call = rpc_pb2.Call(call_id=1, method=method, timeout_ms=timeout_ms, body=request.SerializeToString(), **more)
         frame = call.SerializeToString()
         self.socket.send(struct.pack(">I", len(frame)) + frame)
         message = self.socket.recv()

@@ -14,6 +14,7 @@ import psycopg
 import redis
 
 from check import invariants
+from support.wire import Wire
 
 ROOT = Path(__file__).resolve().parents[2]
 REDIS = ("redis", "redis1", "redis2", "redis3", "redis4")
@@ -69,13 +70,17 @@ class Ports:
 
 
 class System:
-    """Made, it owns a directory and ports; up() starts it, down() gives everything back."""
+    """Made, it owns a directory and ports; up() starts it, down() gives everything back.
+
+    `settings` is a dict, or a function that makes one of this system: for parts that shall reach others through a wire.
+    """
 
     serial = itertools.count(1)
 
     def __init__(self, settings=None):
         self.directory = SYSTEMS / f"{os.getpid()}-{next(self.serial)}"
         self.ports = Ports()
+        self.wires = {}
         self.environment = {
             "LOCAL_DIR": str(self.directory),
             "PORT_BASE": str(self.ports.base),
@@ -84,8 +89,8 @@ class System:
             "UBSAN_OPTIONS": "print_stacktrace=1",
             "TSAN_OPTIONS": f"halt_on_error=0:suppressions={ROOT}/tests/tsan.supp",
             "START_TIMEOUT_SECONDS": "60",
-            **(settings or {}),
         }
+        self.environment.update(settings(self) if callable(settings) else settings or {})
         self._urls = None
 
     def built(self):
@@ -123,7 +128,18 @@ class System:
 
     def down(self):
         self.local("down", "-v")
+        for wire in self.wires.values():
+            wire.close()
         self.ports.release()
+
+    def port(self, name):
+        return self.ports.base + NAMES.index(name)
+
+    def wire(self, name):
+        """A wire to this part, for those who are given its address."""
+        if name not in self.wires:
+            self.wires[name] = Wire(self.port(name))
+        return self.wires[name]
 
     def ps(self):
         """By name: state, health, pid, address."""
@@ -168,11 +184,12 @@ class System:
             return cursor.fetchall() if cursor.description else []
 
     def redis(self, name):
-        port = self.ports.base + NAMES.index(name)
-        return redis.Redis(host="127.0.0.1", port=port, decode_responses=True, socket_timeout=2)
+        return redis.Redis(host="127.0.0.1", port=self.port(name), decode_responses=True, socket_timeout=2)
 
     def mend(self):
         """After a fault: everything runs and is healthy again."""
+        for wire in self.wires.values():
+            wire.mend()
         self.local("up")
 
     def violations(self):
