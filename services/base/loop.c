@@ -70,19 +70,26 @@ static void on_check(uv_check_t *check)
     end_tick(check->data);
 }
 
-static void on_wake(uv_async_t *wake)
+/* False: there were none. */
+static bool run_letters(struct loop *loop)
 {
-    struct loop *loop = wake->data;
     pthread_mutex_lock(&loop->letters_lock);
     struct letter *letter = loop->letters;
     loop->letters = NULL;
     loop->letters_tail = &loop->letters;
     pthread_mutex_unlock(&loop->letters_lock);
+    bool any = letter != NULL;
     while (letter != NULL) {
         struct letter *next = letter->next;
         letter->on_loop(letter->arg); /* may free the letter */
         letter = next;
     }
+    return any;
+}
+
+static void on_wake(uv_async_t *wake)
+{
+    run_letters(wake->data);
 }
 
 static void on_uv_signal(uv_signal_t *handle, int number)
@@ -117,6 +124,9 @@ struct loop *loop_new(void)
 void loop_free(struct loop *loop)
 {
     if (loop == NULL) return;
+    do
+        end_tick(loop);
+    while (run_letters(loop) || loop->ticks != NULL);
     uv_close((uv_handle_t *)&loop->alarm, NULL);
     uv_close((uv_handle_t *)&loop->prepare, NULL);
     uv_close((uv_handle_t *)&loop->check, NULL);

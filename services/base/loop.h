@@ -15,8 +15,9 @@ struct uv_loop_s;
 
 struct loop *loop_new(void);
 
-/* Closes what the loop itself opened, then runs it until every handle is closed. Others' handles
- * must be closing. */
+/* Runs the letters and ticks that are still queued (so that what was closed just before can end and
+ * free itself), closes what the loop itself opened, then runs until every handle is closed. Others'
+ * handles must be closing. */
 void loop_free(struct loop *loop);
 
 /* Runs until loop_stop. */

@@ -27,4 +27,8 @@ struct rpc_status {
 ProtobufCMessage *rpc_status_detail(const struct rpc_status *status,
                                     const ProtobufCMessageDescriptor *type);
 
+/* Copies the text, cut at a character's boundary; what is no UTF-8 becomes '?', because protobuf's
+ * readers refuse it. NULL is empty. */
+void rpc_status_set_message(struct rpc_status *status, const char *text);
+
 #endif
