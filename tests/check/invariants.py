@@ -69,21 +69,21 @@ def broken(database_url, redis_nodes, settle_s=SETTLE_S, all_nodes=False):
     with psycopg.connect(database_url, autocommit=True) as database:
         if database.execute("SELECT to_regclass('purchases')").fetchone()[0] is None:
             return []  # nothing was ever migrated
-        found = broken_in_postgres(database)
+        with database.transaction():
+            database.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")  # one moment for all queries
+            found = broken_in_postgres(database)
         return found + broken_on_nodes(database, redis_nodes, settle_s, all_nodes)
 
 
 def broken_in_postgres(database):
     found = []
-    with database.transaction():
-        database.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        for promise, query in BREAKS.items():
-            cursor = database.execute(query)
-            names = [column.name for column in cursor.description]
-            rows = cursor.fetchall()
-            for row in rows[:3]:
-                values = " ".join(f"{name}={value}" for name, value in zip(names, row))
-                found.append(f"broken: {promise}: {values}" + (f" (and {len(rows) - 3} more)" if len(rows) > 3 else ""))
+    for promise, query in BREAKS.items():
+        cursor = database.execute(query)
+        names = [column.name for column in cursor.description]
+        rows = cursor.fetchall()
+        for row in rows[:3]:
+            values = " ".join(f"{name}={value}" for name, value in zip(names, row))
+            found.append(f"broken: {promise}: {values}" + (f" (and {len(rows) - 3} more)" if len(rows) > 3 else ""))
     return found
 
 
