@@ -82,7 +82,10 @@ static void settle(struct lane *lane, size_t place, const struct fate *fate)
     while (order != NULL) {
         struct lane_order *twin = order->twin;
         order->twin = NULL;
-        if (fate->reason == REASON_NONE) order->purchase = *fate->purchase;
+        if (fate->reason == REASON_NONE) {
+            order->purchase = *fate->purchase;
+            order->purchase.user_id = order->user_id;
+        }
         order->available = fate->available;
         lane_order_decide(order, fate->reason, NULL);
         order = twin;

@@ -59,7 +59,7 @@ enum sale_verdict {
 struct sale_row {
     size_t place; /* in sale.orders */
     enum sale_verdict verdict;
-    struct purchase purchase; /* SOLD, KNOWN */
+    struct purchase purchase; /* SOLD, KNOWN; user_id is the order's and not filled in */
 };
 
 struct sale_answer {

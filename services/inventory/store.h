@@ -18,12 +18,16 @@
 #include "inventory/sale.h"
 
 struct database;
+struct link_statement;
 struct store;
 
 #define STORE_PAGE_MAX 1000
 
-/* Over an open database, which outlives the store and is closed by the caller before store_close.
- */
+/* What the database must prepare: options for database_open. */
+extern const struct link_statement store_statements[];
+extern const size_t store_statement_count;
+
+/* Over an open database. To end: database_close (which answers what is open), then store_free. */
 struct store *store_new(struct database *database);
 void store_free(struct store *store);
 
@@ -81,7 +85,7 @@ void store_product_create(struct store *store, const struct store_product_new *p
                           store_products_fn *on_product, void *arg);
 /* DONE with one, or NOT_FOUND. */
 void store_product_get(struct store *store, int64_t id, store_products_fn *on_product, void *arg);
-/* In order of id. */
+/* In order of id; at most STORE_PAGE_MAX + 1, so that a page can tell whether others follow. */
 void store_products_after(struct store *store, int64_t after, size_t limit,
                           store_products_fn *on_products, void *arg);
 
