@@ -18,7 +18,8 @@ def options():
     parser.add_argument("--seconds", type=int, default=8, help="of each measurement (default 8)")
     parser.add_argument("--rounds", type=int, default=3, help="how often what is compared is measured; medians count (default 3)")
     parser.add_argument("--connections", type=int, default=256, help="of the load generator (default 256)")
-    parser.add_argument("--only", nargs="+", choices=measures.NAMES, help="some of the measurements")
+    parser.add_argument("--only", nargs="+", choices=measures.NAMES + measures.ON_DEMAND,
+                        help="some of the measurements; profile (with perf) runs only when named here")
     parser.add_argument("--without", nargs="+", choices=measures.NAMES, default=[], help="all but these")
     parser.add_argument("--soak", type=int, default=300, metavar="SECONDS", help="how long `memory` loads (default 300)")
     parser.add_argument("--quick", action="store_true", help="two seconds each, one round, a short soak, a coarse picture")
@@ -52,9 +53,7 @@ def main():
     run = measures.Run(ground, chosen)
     started = time.time()
     try:
-        for name in measures.NAMES:
-            if name in chosen.without or chosen.only and name not in chosen.only:
-                continue
+        for name in chosen.only or [name for name in measures.NAMES if name not in chosen.without]:
             print(f"== {name}", flush=True)
             getattr(run, name)()
             broken = ground.check()

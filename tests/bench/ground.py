@@ -82,6 +82,11 @@ class Ground:
                                        for name, used in watch.cpu_s.items()}
         return result
 
+    def processes(self):
+        """All of the system's."""
+        pids = [row["pid"] for row in self.system.ps().values()]
+        return pids + [child for pid in pids for child in children(pid)]
+
     def check(self):
         """Broken promises, as text; the nodes get a moment to be told the last put."""
         ends = time.monotonic() + 10
@@ -93,6 +98,10 @@ class Ground:
 
     def down(self):
         self.system.down()
+
+
+def children(pid):
+    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 class Watch:
@@ -134,13 +143,9 @@ class Watch:
         for name, pid in self.pids.items():
             group = "redis" if name.startswith("redis") else name
             used[group] = used.get(group, 0) + self._ticks(pid) / TICKS_PER_S
-        for child in self._children(self.pids["postgres"]):
+        for child in children(self.pids["postgres"]):
             used["postgres"] += self._ticks(child) / TICKS_PER_S
         return used
-
-    @staticmethod
-    def _children(pid):
-        return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     @staticmethod
     def _ticks(pid):

@@ -6,10 +6,12 @@ import statistics
 import subprocess
 import time
 
+from bench import perf
 from bench.pgbench import Pgbench
 from support.system import ROOT, SERVICES
 
 NAMES = ("purchases", "everysec", "strict", "many", "stock", "rpc", "sweep", "memory")
+ON_DEMAND = ("profile",)  # only when named
 
 MEMORY_MIB_MAX = 64
 GROWTH_MIB_MAX = 4  # over the second half of the soak; less is the allocator's breathing
@@ -194,6 +196,18 @@ class Run:
         seconds = result["each_second"]
         self.row("soak: purchases/s, mean, slowest second", f"{count(statistics.mean(seconds))}, {count(min(seconds))}")
         self._all_good("soak", [result])
+
+    def profile(self):
+        """Where the processor time goes, by program and function: perf beside each kind of load."""
+        self.ground.up()
+        jobs = {"purchases": ("buy", self.ground.products["hot"]), "many": ("buy", self.ground.many_products(1000)),
+                "stock": ("stock", self.ground.products["hot"])}
+        for name, (job, products) in jobs.items():
+            record = perf.Record(self.ground.processes(), self.ground.directory / f"profile-{name}.txt")
+            with record:
+                result = self.ground.load(job, products, self.options.connections, self.options.seconds)
+            self.row(f"profile of {name}", f"{count(result['good_per_second'])}/s", against=str(record.report))
+            self._cost(f"profile of {name}", result)
 
     def _resident_mib(self, name):
         pid = self.ground.system.pid(name)
