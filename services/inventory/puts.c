@@ -1,6 +1,7 @@
 #include "inventory/puts.h"
 
 #include "base/check.h"
+#include "base/metrics.h"
 #include "inventory/by_product.h"
 
 #include <stdlib.h>
@@ -30,6 +31,7 @@ struct put {
     uint32_t awaited;
     uint32_t missed;
     uint64_t pause_us;
+    uint64_t began_us; /* the round under way */
     struct timer repeat;
     struct stock_node held[STOCK_NODES_MAX];
     struct put *prev; /* in starting, or in the list of rounds that a write has ended */
@@ -42,7 +44,18 @@ struct puts {
     struct put *products; /* by id */
     struct put *starting;
     struct puts_counts counts;
+    /* The same for the metrics; NULL without. */
+    uint64_t *puts_total;
+    uint64_t *rounds_total;
+    uint64_t *repeats_total;
+    struct histogram *round_us;
 };
+
+static void count(uint64_t *own, uint64_t *shown)
+{
+    (*own)++;
+    if (shown != NULL) (*shown)++;
+}
 
 /* One script: these products to one node. */
 struct shipment {
@@ -58,6 +71,19 @@ struct puts *puts_new(const struct puts_options *options)
     CHECK(options->repeats_max > 0);
     struct puts *puts = xcalloc(1, sizeof *puts);
     puts->options = *options;
+    struct metrics *metrics = options->metrics;
+    if (metrics == NULL) return puts;
+    puts->puts_total = metrics_counter(metrics, "quorate_stock_puts_total", NULL,
+                                       "Committed stocks that were to be put on the nodes.");
+    puts->rounds_total =
+        metrics_counter(metrics, "quorate_stock_rounds_total", NULL,
+                        "Rounds of puts, one a product; newer puts replace older ones that wait.");
+    puts->repeats_total =
+        metrics_counter(metrics, "quorate_stock_repeats_total", NULL,
+                        "Rounds that repeated what a reachable node did not acknowledge.");
+    puts->round_us =
+        metrics_histogram(metrics, "quorate_stock_round_seconds", NULL,
+                          "From the first script of a round to the last node's answer.");
     return puts;
 }
 
@@ -124,7 +150,7 @@ void puts_put(struct puts *puts, const struct stock_value *value, stock_stored_f
 {
     CHECK(value->product > 0 && value->stock >= 0);
     CHECK(value->version > 0 && value->version <= STOCK_VERSION_MAX);
-    puts->counts.puts++;
+    count(&puts->counts.puts, puts->puts_total);
     struct put *put = product_of(puts, value->product);
     if (put->state == PUT_UNDER_WAY) {
         /* Also what is not newer waits for a round of its own: the round under way may have asked
@@ -188,11 +214,14 @@ static void move_on(struct put *put)
 /* The round is over. Its waiters are answered from a copy: their answers may put again. */
 static void finish(struct put *put)
 {
+    struct puts *puts = put->puts;
     struct waiter *waiters = put->waiters;
     struct stock_node held[STOCK_NODES_MAX];
+    if (puts->round_us != NULL)
+        histogram_add(puts->round_us, timers_now_us(puts->options.timers) - put->began_us);
     memcpy(held, put->held, sizeof held);
     struct stock_stored stored = {
-        .value = put->value, .node_count = put->puts->options.port->node_count, .nodes = held};
+        .value = put->value, .node_count = puts->options.port->node_count, .nodes = held};
     put->waiters = NULL;
     move_on(put);
     while (waiters != NULL) {
@@ -262,11 +291,12 @@ static void ship(struct puts *puts, unsigned node, struct put *const *round, siz
 static void begin(struct puts *puts, struct put *put)
 {
     if (put->waiters == NULL && put->missed != 0 && put->targets == put->missed) {
-        puts->counts.repeats++;
+        count(&puts->counts.repeats, puts->repeats_total);
     } else {
-        puts->counts.rounds++;
+        count(&puts->counts.rounds, puts->rounds_total);
     }
     put->state = PUT_UNDER_WAY;
+    put->began_us = timers_now_us(puts->options.timers);
     put->awaited = 0;
     for (unsigned node = 0; node < STOCK_NODES_MAX; node++) {
         if (put->targets & (UINT32_C(1) << node)) put->held[node] = (struct stock_node){0};

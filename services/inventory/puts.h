@@ -14,7 +14,7 @@
  *
  * Thread    the loop's only.
  * Answers   puts_put answers exactly once, never before it returned.
- * Borrows   timers and port for puts' life; the value until the call returns.
+ * Borrows   timers, port and metrics for puts' life; the value until the call returns.
  */
 #ifndef QUORATE_INVENTORY_PUTS_H
 #define QUORATE_INVENTORY_PUTS_H
@@ -28,11 +28,13 @@
 #define PUTS_CHUNK         128     /* products in one script */
 
 struct puts;
+struct metrics;
 
 struct puts_options {
     struct timers *timers;
     const struct stock_port *port;
     uint32_t repeats_max;
+    struct metrics *metrics; /* NULL: not counted */
     /* Call puts_flush at the end of this turn of the loop. */
     void (*flush_later)(void *arg);
     /* This node missed puts that are no longer kept. */

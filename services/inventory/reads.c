@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "inventory/by_product.h"
 
 #include <inttypes.h>
@@ -64,6 +65,13 @@ struct reads {
     unsigned rounds_open;
     uint64_t logged_us;
     struct reads_counts counts;
+    /* The same for the metrics; all NULL without. */
+    uint64_t *gets_total;
+    uint64_t *rounds_total;
+    uint64_t *joined_total;
+    uint64_t *again_total;
+    uint64_t *moving_total;
+    uint64_t *repairs_total;
 };
 
 struct round {
@@ -79,11 +87,31 @@ struct storing {
     struct group *groups;
 };
 
-struct reads *reads_new(struct timers *timers, const struct reads_ports *ports)
+static void count(uint64_t *own, uint64_t *shown)
+{
+    (*own)++;
+    if (shown != NULL) (*shown)++;
+}
+
+struct reads *reads_new(struct timers *timers, const struct reads_ports *ports,
+                        struct metrics *metrics)
 {
     struct reads *reads = xcalloc(1, sizeof *reads);
     reads->timers = timers;
     reads->ports = *ports;
+    if (metrics == NULL) return reads;
+    reads->gets_total = metrics_counter(metrics, "quorate_stock_reads_total", NULL,
+                                        "Stock reads that were asked for.");
+    reads->rounds_total = metrics_counter(metrics, "quorate_stock_read_rounds_total", NULL,
+                                          "Reads of Postgres that they shared.");
+    reads->joined_total = metrics_counter(metrics, "quorate_stock_reads_joined_total", NULL,
+                                          "Stock reads that joined a sale under way.");
+    reads->again_total = metrics_counter(metrics, "quorate_stock_reads_again_total", NULL,
+                                         "Repetitions, because Postgres and nodes differed.");
+    reads->moving_total = metrics_counter(metrics, "quorate_stock_reads_moving_total", NULL,
+                                          "Read tries given up while the stock kept changing.");
+    reads->repairs_total = metrics_counter(metrics, "quorate_stock_repairs_total", NULL,
+                                           "Puts made because nodes stayed behind Postgres.");
     return reads;
 }
 
@@ -165,7 +193,7 @@ void reads_get(struct reads *reads, struct reads_call *call, int64_t product_id,
 {
     struct product *product = product_of(reads, product_id);
     struct group *group = product->selling ? product->joined : product->fresh;
-    reads->counts.gets++;
+    count(&reads->counts.gets, reads->gets_total);
     if (group == NULL || group->tries > 0) {
         group = group_new(product);
         if (product->selling) {
@@ -247,10 +275,10 @@ static void answer_done(struct group *group, const struct stock_view *view, bool
                                 .node_count = picture.node_count,
                                 .synced = synced,
                                 .moving = moving};
-    if (moving) reads->counts.moving++;
+    if (moving) count(&reads->counts.moving, reads->moving_total);
     settle(group, &stock);
     if (!repair) return;
-    reads->counts.repairs++;
+    count(&reads->counts.repairs, reads->repairs_total);
     reads->ports.nodes_put(reads->ports.arg, &picture.db, NULL, NULL);
 }
 
@@ -284,7 +312,7 @@ static void judge(struct group *group, const struct picture *picture)
         answer_done(group, &view, changed);
     } else {
         uint64_t pause_us = pauses_us[group->tries];
-        reads->counts.again++;
+        count(&reads->counts.again, reads->again_total);
         if (pause_us == 0) {
             again(group);
         } else {
@@ -371,7 +399,7 @@ static void begin_round(struct reads *reads)
         round->groups[round->count++] = group;
     }
     reads->rounds_open++;
-    reads->counts.rounds++;
+    count(&reads->counts.rounds, reads->rounds_total);
     reads->ports.store_read(reads->ports.arg, round->ids, round->count, on_store, round);
 }
 
@@ -416,7 +444,7 @@ void reads_batch_ended(struct reads *reads, int64_t product_id, const struct sto
         DL_FOREACH(joined, group)
         {
             for (const struct reads_call *call = group->calls; call != NULL; call = call->next)
-                reads->counts.joined++;
+                count(&reads->counts.joined, reads->joined_total);
         }
         struct storing *storing = xcalloc(1, sizeof *storing);
         *storing = (struct storing){reads, joined};

@@ -12,7 +12,7 @@
  * Thread    the loop's only.
  * Answers   reads_get answers each call exactly once, never before it returned, and not after
  * reads_cancel.
- * Borrows   the call until it was answered or cancelled; clock, timers and ports for reads' life.
+ * Borrows   the call until it was answered or cancelled; timers, ports and metrics for reads' life.
  * Units     absolute microseconds of CLOCK_BOOTTIME in `_us`.
  */
 #ifndef QUORATE_INVENTORY_READS_H
@@ -24,6 +24,7 @@
 #define READS_TRIES 5
 
 struct reads;
+struct metrics;
 
 enum reads_outcome {
     READS_DONE,
@@ -63,7 +64,9 @@ struct reads_ports {
     void *arg;
 };
 
-struct reads *reads_new(struct timers *timers, const struct reads_ports *ports);
+/* `metrics` may be NULL. */
+struct reads *reads_new(struct timers *timers, const struct reads_ports *ports,
+                        struct metrics *metrics);
 
 /* Every call must have been answered or cancelled, every port's answer come. NULL is harmless. */
 void reads_free(struct reads *reads);
@@ -98,7 +101,7 @@ struct reads_counts {
     uint64_t rounds;  /* reads of Postgres that they shared */
     uint64_t joined;  /* calls that were answered from a batch */
     uint64_t again;   /* repetitions, because versions differed */
-    uint64_t moving;  /* calls answered as moving */
+    uint64_t moving;  /* tries given up as moving */
     uint64_t repairs; /* puts made because nodes stayed behind */
     size_t products;  /* with calls or a batch under way, now */
 };

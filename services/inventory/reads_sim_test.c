@@ -272,9 +272,9 @@ static struct world *world_new(unsigned seed)
                                    .arg = world};
     world->puts = puts_new(&options);
     world->others_puts = puts_new(&options);
-    world->reads =
-        reads_new(&world->fake->timers,
-                  &(struct reads_ports){store_read, nodes_read, nodes_put, reads_later, world});
+    world->reads = reads_new(
+        &world->fake->timers,
+        &(struct reads_ports){store_read, nodes_read, nodes_put, reads_later, world}, NULL);
     for (int64_t product = 1; product <= PRODUCTS; product++) {
         world->db[product] = (struct stock_value){product, 1000000 - 10, 10};
         for (unsigned node = 0; node < NODES; node++)

@@ -103,8 +103,9 @@ static int set_up(void **state)
     world->now_us = 1000000;
     world->clock = (struct clock){now, now, world};
     timers_init(&world->timers, &world->clock);
-    world->reads = reads_new(&world->timers, &(struct reads_ports){store_read, nodes_read,
-                                                                   nodes_put, flush_later, world});
+    world->reads = reads_new(
+        &world->timers,
+        &(struct reads_ports){store_read, nodes_read, nodes_put, flush_later, world}, NULL);
     for (int64_t id = 1; id < PRODUCTS; id++) {
         world->db[id] = (struct stock_value){id, 100 * id, 10};
         for (unsigned node = 0; node < NODES; node++)
