@@ -362,7 +362,7 @@ static void no_wait_is_one_try(void **state)
     assert_true(world_now_us(world) - before_us <= 1 * MS);
     assert_string_equal(b.answer.holder, "a");
     for (unsigned i = 0; i < 3; i++)
-        world_node_crash(world, i, true);
+        world_node_crash(world, i, WORLD_LOSS_NONE);
     struct probe c = {.world = world, .resource = "s", .id = "c", .no_wait = true};
     assert_int_equal(outcome(&c), REASON_NO_QUORUM);
     assert_int_equal(c.answer.voting, 2);
@@ -376,7 +376,7 @@ static void waits_for_the_quorum_to_come_back(void **state)
     (void)state;
     struct world *world = calm();
     for (unsigned i = 0; i < 3; i++)
-        world_node_crash(world, i, true);
+        world_node_crash(world, i, WORLD_LOSS_NONE);
     struct probe a = {.world = world, .resource = "r", .id = "a", .wait_ms = 1000};
     struct probe b = {.world = world, .resource = "r", .id = "b", .wait_ms = 10000};
     probe_acquire(&a);

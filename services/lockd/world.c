@@ -10,6 +10,7 @@
 #define US_PER_MS     UINT64_C(1000)
 #define EPOCH_US      UINT64_C(1700000000000000) /* wall clock of the beginning */
 #define PPM           UINT64_C(1000000)
+#define SYNC_US       UINT64_C(1000000)
 #define LATE_MAX      3 /* timeouts in a row until a connection is given up */
 #define REDIAL_MIN_US (50 * US_PER_MS)
 
@@ -92,6 +93,7 @@ struct lockd {
 
 struct node {
     struct sim_node sim;
+    struct sim_node on_disk; /* as it was up to a second ago */
     bool up, paused;
     bool lost_data; /* since the last run that could vote */
     uint64_t run;
@@ -111,6 +113,7 @@ struct world {
     struct lockd lockds[LOCKDS_MAX];
     struct node nodes[TRANSPORT_NODES_MAX];
     struct parcel *parcels; /* all that are on their way */
+    struct timer sync;      /* of the nodes' disks */
 };
 
 /* ---- clocks and chance ---- */
@@ -431,7 +434,7 @@ static void link_drop(struct link *link)
         timer_start(&pending->timer, &lockd->timers, lockd_boot_us(lockd), pending_on_lost,
                     pending);
     }
-    link_dial(link, REDIAL_MIN_US + world_random_below(world, 10 * REDIAL_MIN_US));
+    link_dial(link, REDIAL_MIN_US + world_random_below(world, 2 * REDIAL_MIN_US));
 }
 
 static void link_admit(struct link *link)
@@ -500,7 +503,7 @@ static void link_on_dial(void *arg)
     world->events++;
     if (!lockd->up) return;
     if (lockd->paused || link->cut || !world_node_runs(world, link->node)) {
-        link_dial(link, REDIAL_MIN_US + world_random_below(world, 20 * REDIAL_MIN_US));
+        link_dial(link, REDIAL_MIN_US + world_random_below(world, 4 * REDIAL_MIN_US));
         return;
     }
     link->connected = true;
@@ -590,7 +593,20 @@ bool world_node_runs(const struct world *world, unsigned node)
     return world->nodes[node].up && !world->nodes[node].paused;
 }
 
-void world_node_crash(struct world *world, unsigned node, bool keeps_data)
+static void sync_on_timer(void *arg)
+{
+    struct world *world = arg;
+    for (unsigned i = 0; i < world->options.nodes; i++)
+        world->nodes[i].on_disk = world->nodes[i].sim;
+    timer_start(&world->sync, &world->timers, world->now_us + SYNC_US, sync_on_timer, world);
+}
+
+bool world_node_forgot(const struct world *world, unsigned node)
+{
+    return world->nodes[node].lost_data;
+}
+
+void world_node_crash(struct world *world, unsigned node, enum world_loss loss)
 {
     struct node *victim = &world->nodes[node];
     victim->up = false;
@@ -601,10 +617,9 @@ void world_node_crash(struct world *world, unsigned node, bool keeps_data)
         DL_DELETE(victim->backlog, parcel);
         parcel_free(parcel);
     }
-    if (!keeps_data) {
-        sim_node_forget(&victim->sim);
-        victim->lost_data = true;
-    }
+    if (loss == WORLD_LOSS_LAST) victim->sim = victim->on_disk;
+    if (loss == WORLD_LOSS_ALL) sim_node_forget(&victim->sim);
+    if (loss != WORLD_LOSS_NONE) victim->lost_data = true;
     for (unsigned i = 0; i < world->options.lockds; i++) {
         struct link *link = &world->lockds[i].links[node];
         if (link->connected) link_drop(link);
@@ -790,6 +805,7 @@ struct world *world_new(const struct world_options *options)
         };
         world_lockd_start(world, i);
     }
+    sync_on_timer(world);
     return world;
 }
 
@@ -801,7 +817,7 @@ void world_free(struct world *world)
     for (unsigned i = 0; i < world->options.nodes; i++) {
         for (unsigned j = 0; j < world->options.lockds; j++)
             world_link_mend(world, j, i);
-        world_node_crash(world, i, true);
+        world_node_crash(world, i, WORLD_LOSS_NONE);
     }
     while (world->parcels != NULL) {
         struct parcel *parcel = world->parcels;

@@ -64,7 +64,14 @@ void world_lockd_step_wall(struct world *world, unsigned lockd, int64_t step_us)
 
 struct sim_node *world_node(struct world *world, unsigned node);
 uint64_t world_node_us(const struct world *world, unsigned node); /* its clock */
-void world_node_crash(struct world *world, unsigned node, bool keeps_data);
+
+enum world_loss {
+    WORLD_LOSS_NONE, /* every write was on disk before its answer */
+    WORLD_LOSS_LAST, /* the last second or so */
+    WORLD_LOSS_ALL,
+};
+void world_node_crash(struct world *world, unsigned node, enum world_loss loss);
+bool world_node_forgot(const struct world *world, unsigned node); /* and has not been readmitted */
 void world_node_start(struct world *world, unsigned node);
 void world_node_pause(struct world *world, unsigned node);
 void world_node_wake(struct world *world, unsigned node);
