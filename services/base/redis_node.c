@@ -71,7 +71,8 @@ struct redis_node {
     uint32_t backoff_ms;
     uint32_t dials; /* picks one of a name's addresses */
     unsigned timeouts_in_a_row;
-    bool dropping; /* inside on_drop */
+    uint64_t timed_out_us; /* when the last of them was counted */
+    bool dropping;         /* inside on_drop */
     bool closed;
     unsigned held; /* frames on the stack that still use this node */
     char (*shas)[SHA_BYTES + 1];
@@ -252,7 +253,12 @@ static void on_deadline(void *arg)
     CHECK(on_answer != NULL);
     call->on_answer = NULL;
     node->counts.timeouts++;
-    if (++node->timeouts_in_a_row >= TIMEOUTS_IN_A_ROW_MAX)
+    /* What was under way together times out together, and that is one stall, not many. */
+    if (node->timeouts_in_a_row == 0 || call->sent_us >= node->timed_out_us) {
+        node->timed_out_us = loop_now_us(node->loop);
+        node->timeouts_in_a_row++;
+    }
+    if (node->timeouts_in_a_row >= TIMEOUTS_IN_A_ROW_MAX)
         suspect(node, "three commands in a row timed out");
     on_answer(call->arg, REDIS_UNKNOWN, NULL);
 }

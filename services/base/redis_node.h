@@ -4,7 +4,8 @@
  * The node dials for ever (back-off 50 ms to redial_max_ms, names resolved off the loop). A TCP
  * connection is not a node that works: it becomes GREETING when its scripts were loaded, and UP
  * when its owner admits it. It goes DOWN, at once and with a reason, when the connection breaks,
- * three commands in a row time out, or one is without an answer for 500 ms.
+ * three commands in a row time out (each sent after the one before had timed out: what waits
+ * together is one stall), or one is without an answer for 500 ms.
  *
  * Thread    the loop's only.
  * Answers   a command that returned true is answered exactly once, never before it returned; false:

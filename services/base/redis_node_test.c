@@ -308,6 +308,25 @@ static void three_timeouts_in_a_row_take_it_down(void **state)
     teardown(&world);
 }
 
+static void a_short_stall_under_load_is_one_timeout(void **state)
+{
+    (void)state;
+    struct world world;
+    setup(&world);
+    redis_fixture_pause(world.redis);
+    for (unsigned i = 0; i < 100; i++)
+        assert_true(send_text(&world, "ECHO x", 20));
+    run_until(&world, all_answered);
+    run_ms(&world, 20);
+    assert_int_equal(world.unknowns, 100);
+    redis_fixture_resume(world.redis);
+    assert_true(send_text(&world, "ECHO x", 1000));
+    run_until(&world, all_answered);
+    assert_int_equal(world.replies, 1);
+    assert_int_equal(world.downs, 0);
+    teardown(&world);
+}
+
 static void a_reply_between_timeouts_starts_the_count_again(void **state)
 {
     (void)state;
@@ -598,6 +617,7 @@ int main(void)
         cmocka_unit_test(commands_of_one_turn_leave_in_one_write),
         cmocka_unit_test(a_late_reply_is_dropped_and_the_next_one_is_not_mistaken),
         cmocka_unit_test(three_timeouts_in_a_row_take_it_down),
+        cmocka_unit_test(a_short_stall_under_load_is_one_timeout),
         cmocka_unit_test(a_reply_between_timeouts_starts_the_count_again),
         cmocka_unit_test(half_a_second_without_an_answer_takes_it_down),
         cmocka_unit_test(our_own_pause_is_not_held_against_the_server),
