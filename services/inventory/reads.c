@@ -41,7 +41,8 @@ struct group {
     struct picture picture; /* of the last try */
     bool changed;           /* it differed from the one before */
     struct timer pause;
-    struct group *prev; /* in the queue, in a product's joined, or in a storing's groups */
+    struct group
+        *prev; /* in the queue, in paused, in a product's joined, or in a storing's groups */
     struct group *next;
 };
 
@@ -61,7 +62,7 @@ struct reads {
     struct reads_ports ports;
     struct product *products;
     struct group *queue;
-    size_t queued;
+    struct group *paused;
     unsigned rounds_open;
     uint64_t logged_us;
     struct reads_counts counts;
@@ -134,22 +135,29 @@ static void forget_if_idle(struct product *product)
     free(product);
 }
 
+static void free_groups(struct group *groups)
+{
+    while (groups != NULL) {
+        struct group *group = groups;
+        DL_DELETE(groups, group);
+        CHECK(group->calls == NULL);
+        timer_stop(&group->pause);
+        group->product->groups--;
+        free(group);
+    }
+}
+
 void reads_free(struct reads *reads)
 {
     if (reads == NULL) return;
     CHECK(reads->rounds_open == 0);
-    struct group *group;
-    struct group *after;
-    DL_FOREACH_SAFE(reads->queue, group, after)
-    {
-        CHECK(group->calls == NULL);
-        group->product->groups--;
-        free(group);
-    }
+    free_groups(reads->queue);
+    free_groups(reads->paused);
     struct product *product = reads->products; /* cleared, they are still a list */
     HASH_CLEAR(hh, reads->products);
     while (product != NULL) {
         struct product *next = product->hh.next;
+        free_groups(product->joined);
         CHECK(product->groups == 0);
         free(product);
         product = next;
@@ -169,7 +177,6 @@ static void enqueue(struct group *group)
 {
     struct reads *reads = group->product->reads;
     DL_APPEND(reads->queue, group);
-    reads->queued++;
     reads->ports.flush_later(reads->ports.arg);
 }
 
@@ -295,7 +302,9 @@ static void again(struct group *group)
 
 static void on_pause(void *arg)
 {
-    again(arg);
+    struct group *group = arg;
+    DL_DELETE(group->product->reads->paused, group);
+    again(group);
 }
 
 /* The one judgement of a try. */
@@ -316,6 +325,7 @@ static void judge(struct group *group, const struct picture *picture)
         if (pause_us == 0) {
             again(group);
         } else {
+            DL_APPEND(reads->paused, group);
             timer_start(&group->pause, reads->timers, timers_now_us(reads->timers) + pause_us,
                         on_pause, group);
         }
@@ -393,7 +403,6 @@ static void begin_round(struct reads *reads)
     while (reads->queue != NULL && round->count < STOCK_READ_MAX) {
         struct group *group = reads->queue;
         DL_DELETE(reads->queue, group);
-        reads->queued--;
         if (group->product->fresh == group) group->product->fresh = NULL;
         round->ids[round->count] = group->product->id;
         round->groups[round->count++] = group;

@@ -555,6 +555,26 @@ static void a_cancelled_call_is_never_answered(void **state)
     assert_int_equal(reads_counts(world->reads).products, 0);
 }
 
+/* Calls that were cancelled leave nothing behind, wherever they waited. */
+static void reads_may_be_freed_in_any_state(void **state)
+{
+    struct world *world = *state;
+    struct answer *paused = get(world, 1);
+    world->nodes[0][1].version = 9;
+    for (int i = 0; i < 2; i++)
+        one_try(world);
+    assert_true(timers_next_us(&world->timers) < paused->call.deadline.due_us);
+    reads_batch_began(world->reads, 2);
+    struct answer *joined = get(world, 2);
+    struct answer *queued = get(world, 3);
+    reads_cancel(&paused->call);
+    reads_cancel(&joined->call);
+    reads_cancel(&queued->call);
+    reads_free(world->reads);
+    world->reads = NULL;
+    assert_int_equal(timers_next_us(&world->timers), TIMER_NEVER);
+}
+
 static void an_answer_may_ask_again(void **state)
 {
     struct world *world = *state;
@@ -589,6 +609,7 @@ int main(void)
         CASE(unreachable_nodes_do_not_count),
         CASE(a_deadline_answers_alone),
         CASE(a_cancelled_call_is_never_answered),
+        CASE(reads_may_be_freed_in_any_state),
         CASE(an_answer_may_ask_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
