@@ -14,16 +14,19 @@ from support.system import REDIS, ROOT, System, eventually
 SERVERS = ("redis", "redis1", "postgres")
 
 
-@pytest.fixture
-def servers():
+@pytest.fixture(scope="module")
+def module_servers():
     system = System()
-    system.up(*SERVERS)
     yield system
     system.down()
 
 
-def note_of(system, name):
-    return (system.directory / name / "process.json").read_text()
+@pytest.fixture
+def servers(module_servers):
+    environment = dict(module_servers.environment)
+    module_servers.up(*SERVERS)
+    yield module_servers
+    module_servers.environment = environment
 
 
 def test_up_twice_changes_nothing(servers):
@@ -109,8 +112,10 @@ def test_a_port_in_use_is_told_with_its_owner(servers):
 def test_a_server_that_cannot_start_shows_its_log(servers):
     servers.stop("redis1")
     appendonly = next((servers.directory / "redis1" / "appendonlydir").glob("*.manifest"))
+    whole = appendonly.read_text()
     appendonly.write_text("nonsense\n")
     said = servers.local("start", "redis1", fails=True)
+    appendonly.write_text(whole)
     assert "redis1 ended with 1 instead of starting" in said
     assert "manifest" in said
 
