@@ -1,6 +1,10 @@
 """The load scenarios: who buys what, how, and what must hold."""
 
+import functools
 import os
+import shlex
+import subprocess
+from pathlib import Path
 from typing import NamedTuple, Optional
 
 
@@ -46,11 +50,13 @@ SCENARIOS = {scenario.name: scenario for scenario in (
 
 
 def address(name):
-    """Where things are: as compose/local env and compose.yaml publish them, unless the environment says otherwise."""
-    published = {
-        "EDGE_URL": "http://127.0.0.1:8080",
-        "LOCKD_URL": "tcp://127.0.0.1:7001",
-        "DATABASE_URL": "postgresql://quorate@127.0.0.1:5433/quorate",
-        "REDIS_NODES": ",".join(f"127.0.0.1:{port}" for port in range(6380, 6385)),
-    }
-    return os.environ.get(name) or published[name]
+    """EDGE_URL, LOCKD_URL, DATABASE_URL, REDIS_NODES: from the environment, else those of the system that compose/local
+    runs in LOCAL_DIR; without one these are the published ports, which docker compose uses too."""
+    return os.environ.get(name) or _published()[name]
+
+
+@functools.cache
+def _published():
+    root = Path(__file__).resolve().parents[3]
+    lines = subprocess.run([root / "compose" / "local", "env"], check=True, capture_output=True, text=True).stdout
+    return dict(word.split("=", 1) for word in shlex.split(lines) if word != "export")
