@@ -247,6 +247,30 @@ static void F6_extend_answered_after_the_end_is_lost(void **state)
     world_free(world);
 }
 
+/* Paused over the end with the answers in the socket: whatever is looked at first, it is over. */
+static void F6_extend_is_lost_when_lockd_slept_over_the_end(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        struct world_options options = world_calm;
+        options.seed = seed;
+        struct world *world = world_new(&options);
+        world_run_us(world, 10 * MS);
+        struct probe a = {.world = world, .resource = "r", .id = "a", .ttl_ms = 100};
+        uint64_t token = probe_hold(&a);
+        a.ttl_ms = 60000;
+        probe_extend(&a, token);
+        world_lockd_pause(world, 0);
+        world_run_us(world, 1 * SECOND);
+        world_lockd_wake(world, 0);
+        world_run_us(world, 10 * MS);
+        assert_int_equal(a.answers, 2);
+        assert_int_equal(a.answer.reason, REASON_LOST);
+        assert_int_equal(world_keys(world, "r"), 0);
+        world_free(world);
+    }
+}
+
 static void F7_quorum_that_came_too_late_is_released_at_once(void **state)
 {
     (void)state;
@@ -360,6 +384,21 @@ static void F13_black_holed_node_does_not_slow_the_others(void **state)
         probe_release(&a, 0);
         world_run_us(world, 1 * MS);
     }
+    world_free(world);
+}
+
+/* No round is longer than the lease it is about. */
+static void F13_silent_nodes_cost_a_short_lease_no_more_than_its_ttl(void **state)
+{
+    (void)state;
+    struct world *world = calm();
+    for (unsigned i = 0; i < 5; i++)
+        world_link_cut(world, 0, i);
+    struct probe a = {.world = world, .resource = "r", .id = "a", .ttl_ms = 20, .no_wait = true};
+    probe_acquire(&a);
+    world_run_us(world, 20 * MS);
+    assert_int_equal(a.answers, 1);
+    assert_int_equal(a.answer.reason, REASON_NO_QUORUM);
     world_free(world);
 }
 
@@ -479,6 +518,32 @@ static void F25_late_grant_of_an_expired_lease_is_cleaned(void **state)
     world_run_us(world, 600 * MS);
     assert_int_equal(world_keys(world, "r"), 0);
     world_free(world);
+}
+
+/* Nor does one that was handed on, on the node that missed the hand-off. */
+static void F25_ended_lease_is_cleaned_where_the_hand_off_missed(void **state)
+{
+    (void)state;
+    for (unsigned silent = 0; silent < 2; silent++) {
+        struct world *world = calm();
+        struct probe a = {.world = world, .resource = "r", .id = "a", .ttl_ms = 60000};
+        struct probe b = {.world = world, .resource = "r", .id = "b", .ttl_ms = 60000};
+        assert_true(probe_hold(&a) > 0);
+        world_run_us(world, 5 * MS);
+        if (silent == 1) world_link_cut(world, 0, 4); /* asked, no answer: the grant is lost */
+        if (silent == 0) world_link_break(world, 0, 4, NEVER); /* not asked at all */
+        probe_acquire(&b);
+        probe_release(&a, 0);
+        world_run_us(world, 2 * MS);
+        assert_true(probe_holds(&b));
+        world_run_us(world, 60 * MS);
+        if (silent == 1) world_link_break(world, 0, 4, NEVER);
+        world_link_mend(world, 0, 4);
+        world_run_us(world, 2 * SECOND);
+        assert_true(world_votes(world, 0, 4));
+        assert_int_equal(world_keys(world, "r"), 4);
+        world_free(world);
+    }
 }
 
 static void F26_extend_that_lands_after_the_release_revives_nothing(void **state)
@@ -601,26 +666,32 @@ static void F34_token_does_not_fall_when_a_fence_expires(void **state)
     world_free(world);
 }
 
-/* An extend never leaves an old end standing over keys that go before it. */
+/* An extend never leaves an old end standing over keys that go before it; lockd alone sees to that,
+ * whatever the nodes would do. */
 static void extend_never_shortens(void **state)
 {
     (void)state;
-    struct world *world = calm();
-    struct probe a = {.world = world, .resource = "r", .id = "a", .ttl_ms = 30000};
-    uint64_t token = probe_hold(&a);
-    uint64_t ends_us = a.answer.ends_us;
-    world_run_us(world, 1 * SECOND);
-    a.ttl_ms = 10;
-    probe_extend(&a, token);
-    world_run_us(world, 10 * MS);
-    assert_int_equal(a.answer.reason, REASON_NONE);
-    assert_true(a.answer.ends_us >= ends_us);
-    for (unsigned i = 0; i < 5; i++) {
-        uint32_t left_ms =
-            sim_node_remaining_ms(world_node(world, i), "r", world_node_us(world, i));
-        assert_true(world_lockd_us(world, 0) + left_ms * MS > a.answer.ends_us);
+    for (unsigned careless = 0; careless < 2; careless++) {
+        struct world_options options = world_calm;
+        options.broken_rules = careless == 1 ? SIM_RULE_NEVER_SHORTEN : 0;
+        struct world *world = world_new(&options);
+        world_run_us(world, 10 * MS);
+        struct probe a = {.world = world, .resource = "r", .id = "a", .ttl_ms = 30000};
+        uint64_t token = probe_hold(&a);
+        uint64_t ends_us = a.answer.ends_us;
+        world_run_us(world, 1 * SECOND);
+        a.ttl_ms = 10;
+        probe_extend(&a, token);
+        world_run_us(world, 10 * MS);
+        assert_int_equal(a.answer.reason, REASON_NONE);
+        assert_true(a.answer.ends_us >= ends_us);
+        for (unsigned i = 0; i < 5; i++) {
+            uint32_t left_ms =
+                sim_node_remaining_ms(world_node(world, i), "r", world_node_us(world, i));
+            assert_true(world_lockd_us(world, 0) + left_ms * MS > a.answer.ends_us);
+        }
+        world_free(world);
     }
-    world_free(world);
 }
 
 /* A grant for 300 ms is left in the socket of a dropped connection; the lease is extended on the
@@ -706,17 +777,20 @@ int main(void)
         cmocka_unit_test(F5_extend_after_the_end_is_lost),
         cmocka_unit_test(F5_keys_that_an_extend_recreates_do_not_count),
         cmocka_unit_test(F6_extend_answered_after_the_end_is_lost),
+        cmocka_unit_test(F6_extend_is_lost_when_lockd_slept_over_the_end),
         cmocka_unit_test(F7_quorum_that_came_too_late_is_released_at_once),
         cmocka_unit_test(F9_release_goes_to_all_nodes),
         cmocka_unit_test(F9_quorum_is_a_majority),
         cmocka_unit_test(F10_ttl_on_nodes_is_what_was_asked_also_after_retries),
         cmocka_unit_test(F12_grant_that_lands_after_its_release_holds_nothing),
         cmocka_unit_test(F13_black_holed_node_does_not_slow_the_others),
+        cmocka_unit_test(F13_silent_nodes_cost_a_short_lease_no_more_than_its_ttl),
         cmocka_unit_test(F14_wall_clock_steps_change_no_deadline),
         cmocka_unit_test(F16_tokens_near_2_to_the_53rd_compare_exactly),
         cmocka_unit_test(F17_end_counts_from_before_the_first_send),
         cmocka_unit_test(F25_backlog_of_woken_nodes_leaves_no_key),
         cmocka_unit_test(F25_late_grant_of_an_expired_lease_is_cleaned),
+        cmocka_unit_test(F25_ended_lease_is_cleaned_where_the_hand_off_missed),
         cmocka_unit_test(F26_extend_that_lands_after_the_release_revives_nothing),
         cmocka_unit_test(F31_resource_that_remembers_more_is_heard_by_min_token),
         cmocka_unit_test(F32_late_release_of_an_earlier_attempt_spares_the_grant),

@@ -70,8 +70,9 @@ struct transport {
     unsigned nodes; /* how many there are, voting or not */
 
     /* GRANT and EXTEND go to nodes that vote. RELEASE and FORGET go to every node with a
-     * connection, voting or not, and are kept for ttl_ms for nodes without one, to be sent first
-     * when it is back; true then too, the answer being UNKNOWN. */
+     * connection, voting or not, and are kept for ttl_ms for nodes without one, and for one that
+     * broke before they were answered, to be sent first when it is back; true then too, the answer
+     * being UNKNOWN. */
     bool (*send)(void *arg, unsigned node, const struct order *order, vote_fn *on_vote,
                  void *vote_arg);
 

@@ -418,10 +418,28 @@ static void link_dial(struct link *link, uint64_t in_us)
     timer_start(&link->dial, &world->timers, world->now_us + in_us, link_on_dial, link);
 }
 
+/* A release whose answer was not heard may have been missed. */
+static void keep_unanswered(struct link *link, const struct parcel *parcels)
+{
+    const struct parcel *parcel;
+    DL_FOREACH(parcels, parcel)
+    {
+        bool cleaning = parcel->order.kind == ORDER_RELEASE || parcel->order.kind == ORDER_FORGET;
+        if (cleaning && parcel->lockd == link->lockd && parcel->node == link->node &&
+            parcel->connection == link->connection) {
+            keep(link, &parcel->order);
+        }
+    }
+}
+
 static void link_drop(struct link *link)
 {
     struct world *world = link->world;
     struct lockd *lockd = &world->lockds[link->lockd];
+    keep_unanswered(link, world->parcels);
+    keep_unanswered(link, link->held_orders);
+    keep_unanswered(link, link->held_answers);
+    keep_unanswered(link, world->nodes[link->node].backlog);
     link->connected = false;
     link->votes = false;
     link->connection++;
@@ -577,8 +595,13 @@ static void stray(struct world *world, unsigned lockd, unsigned node, uint64_t s
 void world_link_break(struct world *world, unsigned lockd, unsigned node, uint64_t stray_us)
 {
     struct link *link = &world->lockds[lockd].links[node];
-    stray(world, lockd, node, stray_us);
     if (link->connected) link_drop(link);
+    stray(world, lockd, node, stray_us);
+    while (stray_us == UINT64_MAX && link->held_orders != NULL) {
+        struct parcel *parcel = link->held_orders;
+        DL_DELETE(link->held_orders, parcel);
+        parcel_free(parcel);
+    }
 }
 
 /* ---- nodes ---- */
@@ -612,6 +635,10 @@ void world_node_crash(struct world *world, unsigned node, enum world_loss loss)
     victim->up = false;
     victim->paused = false;
     victim->run++;
+    for (unsigned i = 0; i < world->options.lockds; i++) {
+        struct link *link = &world->lockds[i].links[node];
+        if (link->connected) link_drop(link);
+    }
     while (victim->backlog != NULL) {
         struct parcel *parcel = victim->backlog;
         DL_DELETE(victim->backlog, parcel);
@@ -620,10 +647,6 @@ void world_node_crash(struct world *world, unsigned node, enum world_loss loss)
     if (loss == WORLD_LOSS_LAST) victim->sim = victim->on_disk;
     if (loss == WORLD_LOSS_ALL) sim_node_forget(&victim->sim);
     if (loss != WORLD_LOSS_NONE) victim->lost_data = true;
-    for (unsigned i = 0; i < world->options.lockds; i++) {
-        struct link *link = &world->lockds[i].links[node];
-        if (link->connected) link_drop(link);
-    }
 }
 
 void world_node_start(struct world *world, unsigned node)
