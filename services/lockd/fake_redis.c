@@ -243,12 +243,11 @@ static redisReply *do_config(const struct fake_redis *redis, const char *pattern
     return reply;
 }
 
-static redisReply *do_expiry(struct fake_redis *redis, char **words)
+static redisReply *do_pexpire(struct fake_redis *redis, const char *key, const char *ttl_ms)
 {
-    struct fake_entry *entry = find(redis, words[1]);
-    if (strcmp(words[0], "PTTL") == 0) return reply_integer(fake_redis_pttl(redis, words[1]));
+    struct fake_entry *entry = find(redis, key);
     if (entry == NULL) return reply_integer(0);
-    entry->expires_us = wall_us(redis) + strtoull(words[2], NULL, 10) * 1000;
+    entry->expires_us = wall_us(redis) + strtoull(ttl_ms, NULL, 10) * 1000;
     return reply_integer(1);
 }
 
@@ -276,7 +275,9 @@ static redisReply *run(struct fake_redis *redis, char **words, size_t count)
     if (strcmp(name, "HDEL") == 0) return do_hdel(redis, words, count);
     if (strcmp(name, "HMGET") == 0) return do_hmget(redis, words, count);
     if (strcmp(name, "KEYS") == 0) return do_keys(redis, words[1]);
-    if (strcmp(name, "PTTL") == 0 || strcmp(name, "PEXPIRE") == 0) return do_expiry(redis, words);
+    if (strcmp(name, "PTTL") == 0) return reply_integer(fake_redis_pttl(redis, words[1]));
+    if (strcmp(name, "PEXPIRE") == 0)
+        return do_pexpire(redis, words[1], count == 3 ? words[2] : "");
     CHECK(strcmp(name, "DEL") == 0);
     bool there = find(redis, words[1]) != NULL;
     drop(redis, words[1]);

@@ -149,7 +149,10 @@ int main(int argc, char **argv)
     struct lockd lockd = {.stopping = false};
     bool reconfigure = wants_reconfigure(&argc, argv);
     conf_start(&lockd_program, argc, argv, &lockd.conf);
-    if (!lockd_conf_fits(&lockd.conf, stderr)) return 2;
+    if (!lockd_conf_fits(&lockd.conf, stderr)) {
+        conf_free(&lockd_program, &lockd.conf);
+        return 2;
+    }
     log_set_level((enum log_level)lockd.conf.log_level);
     CHECK(sodium_init() >= 0);
     int code = 0;
