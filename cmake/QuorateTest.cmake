@@ -12,4 +12,8 @@ function(quorate_test name)
     target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/services)
     add_test(NAME ${name} COMMAND ${name})
     set_tests_properties(${name} PROPERTIES TIMEOUT 300)
+    if(QUORATE_SANITIZE MATCHES thread)
+        set_tests_properties(${name} PROPERTIES ENVIRONMENT
+            "TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/tsan.supp")
+    endif()
 endfunction()

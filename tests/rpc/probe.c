@@ -94,6 +94,7 @@ static void bump(Quorate__Probe__V1__Probe_Service *service,
     if (input->hold_ms > 0) {
         struct probe_held *held = hold(probe, closure_data);
         held->closure = closure;
+        if (input->stubborn) rpc_request_on_gone(closure_data, NULL, NULL);
         timer_start(&held->timer, loop_timers(probe->loop),
                     loop_now_us(probe->loop) + 1000 * (uint64_t)input->hold_ms, on_held, held);
         return;
