@@ -68,8 +68,10 @@ static struct sample times_sum(struct times *times, uint64_t spent_us)
 {
     CHECK(times->count > 0);
     qsort(times->us, times->count, sizeof times->us[0], by_size);
-    return (struct sample){(double)times->calls * 1e6 / (double)spent_us,
-                           times->us[times->count / 2], times->us[times->count * 99 / 100]};
+    size_t half = times->count / 2;
+    size_t nearly_all = times->count / 100 * 99;
+    return (struct sample){(double)times->calls * 1e6 / (double)spent_us, times->us[half],
+                           times->us[nearly_all]};
 }
 
 /* --- servers, each a process of its own --- */
