@@ -3,6 +3,7 @@
 #include "base/check.h"
 
 #include <libpq-fe.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,11 @@ const char *conninfo_check(const char *url)
     }
     PQconninfoOption *parsed = PQconninfoParse(url, NULL);
     if (parsed == NULL) return "is not a connection URL that libpq understands";
+    bool secret = false;
+    for (const PQconninfoOption *option = parsed; option->keyword != NULL; option++)
+        secret |= strcmp(option->keyword, "password") == 0 && option->val != NULL;
     PQconninfoFree(parsed);
-    return NULL;
+    /* Settings are logged at start. */
+    return secret ? "must not hold a password: set DATABASE_PASSWORD or DATABASE_PASSWORD_FILE"
+                  : NULL;
 }

@@ -164,7 +164,7 @@ static void below_quorum(struct lane *lane)
 static void ask_voting(struct lane *lane)
 {
     lane->waits = LANE_FOR_VOTING;
-    lanes_ask(lane->lanes);
+    lanes_ask_voting(lane->lanes);
 }
 
 /* "Sold out" is said from a read, without the lock. */

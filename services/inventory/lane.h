@@ -186,6 +186,13 @@ struct lane_voting {
 /* What an answer of lockd said. Also what ends locks.ask (`asked` true). */
 void lanes_hear_voting(struct lanes *lanes, const struct lane_voting *voting, bool asked);
 
+/* Asks lockd how many nodes vote, unless that is under way: for a service's health, which must be
+ * known while nobody buys. */
+void lanes_ask_voting(struct lanes *lanes);
+
+/* Enough nodes vote, as far as is known; that knowledge is at most a second old. */
+bool lanes_have_quorum(const struct lanes *lanes);
+
 struct lanes_counts {
     size_t lanes;  /* open */
     size_t orders; /* open */

@@ -175,6 +175,5 @@ enum lanes_quorum { LANES_QUORUM_YES, LANES_QUORUM_NO, LANES_QUORUM_STALE };
 enum lanes_quorum lanes_quorum(const struct lanes *lanes);
 void lanes_wake(struct lanes *lanes, struct lane *lane);
 void lanes_idle(struct lanes *lanes, struct lane *lane);
-void lanes_ask(struct lanes *lanes);
 
 #endif

@@ -268,7 +268,12 @@ enum lanes_quorum lanes_quorum(const struct lanes *lanes)
     return enough ? LANES_QUORUM_YES : LANES_QUORUM_NO;
 }
 
-void lanes_ask(struct lanes *lanes)
+bool lanes_have_quorum(const struct lanes *lanes)
+{
+    return lanes_quorum(lanes) == LANES_QUORUM_YES;
+}
+
+void lanes_ask_voting(struct lanes *lanes)
 {
     if (lanes->asking) return;
     lanes->asking = true;

@@ -11,7 +11,7 @@
 
 #define PRODUCT_COLUMNS "id, name, description, price, stock, version, created_at, updated_at"
 
-const struct link_statement store_statements[STORE_STATEMENTS] = {
+static const struct link_statement statements[STORE_STATEMENTS] = {
     [STORE_SELL] = {"sell", sql_sell},
     [STORE_LOOK] = {"look", sql_look},
     [STORE_LEVELS_OF] = {"levels_of",
@@ -35,6 +35,7 @@ const struct link_statement store_statements[STORE_STATEMENTS] = {
     [STORE_ACCOUNT_GET] = {"account_get", "SELECT id, username, email, password_hash, admin, "
                                           "created_at FROM users WHERE id = $1"},
 };
+const struct link_statement *const store_statements = statements;
 const size_t store_statement_count = STORE_STATEMENTS;
 
 /* Products asked again, because what stood in their way was committed meanwhile. */

@@ -24,7 +24,7 @@ struct store;
 #define STORE_PAGE_MAX 1000
 
 /* What the database must prepare: options for database_open. */
-extern const struct link_statement store_statements[];
+extern const struct link_statement *const store_statements;
 extern const size_t store_statement_count;
 
 /* Over an open database. To end: database_close (which answers what is open), then store_free. */
