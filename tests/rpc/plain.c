@@ -80,8 +80,9 @@ void bytes_free(struct bytes *bytes)
     *bytes = (struct bytes){0};
 }
 
-static void send_message(const struct plain *plain, const void *header, size_t header_bytes,
-                         struct bytes *bytes)
+/* Named in rpc_socket.c's list of leaks that are NNG's. */
+static void plain_send_message(const struct plain *plain, const void *header, size_t header_bytes,
+                               struct bytes *bytes)
 {
     nng_msg *message;
     CHECK(nng_msg_alloc(&message, 0) == 0);
@@ -95,12 +96,12 @@ void plain_send(struct plain *plain, uint32_t id, struct bytes *bytes)
 {
     unsigned char header[4] = {(unsigned char)(id >> 24), (unsigned char)(id >> 16),
                                (unsigned char)(id >> 8), (unsigned char)id};
-    send_message(plain, header, sizeof header, bytes);
+    plain_send_message(plain, header, sizeof header, bytes);
 }
 
 void plain_answer(struct plain *plain, struct bytes *bytes)
 {
-    send_message(plain, plain->header, plain->header_bytes, bytes);
+    plain_send_message(plain, plain->header, plain->header_bytes, bytes);
 }
 
 static bool hears(struct plain *plain)

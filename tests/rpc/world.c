@@ -128,6 +128,21 @@ void world_run_ms(struct world *world, uint64_t ms)
     run(world, NULL, NULL, 1000 * ms);
 }
 
+uint64_t counted(const struct metrics *metrics, const char *series)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+    metrics_print(metrics, out);
+    CHECK(fclose(out) == 0);
+    char line[256];
+    snprintf(line, sizeof line, "\n%s ", series);
+    const char *at = strstr(text, line);
+    uint64_t number = at == NULL ? 0 : strtoull(at + strlen(line), NULL, 10);
+    free(text);
+    return number;
+}
+
 void ask_init(struct ask *ask, struct world *world, uint64_t wait_ms)
 {
     *ask = (struct ask){.world = world};

@@ -42,6 +42,9 @@ void world_close(struct world *world);
 bool world_until(struct world *world, bool (*is_true)(void *arg), void *arg);
 void world_run_ms(struct world *world, uint64_t ms);
 
+/* The value of a series as Prometheus would read it; 0 if there is none. */
+uint64_t counted(const struct metrics *metrics, const char *series);
+
 /* One call and what became of it. */
 struct ask {
     struct rpc_call call;
