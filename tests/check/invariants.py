@@ -22,6 +22,12 @@ BREAKS = {
         SELECT p.id, p.stock, l.stock_after FROM products p
         JOIN LATERAL (SELECT stock_after FROM stock_ledger WHERE product_id = p.id ORDER BY version DESC LIMIT 1) l ON true
         WHERE p.stock <> l.stock_after""",
+    "stock = initial stock + sum of the ledger's changes": """
+        SELECT p.id, p.stock, l.initial, l.changes FROM products p LEFT JOIN
+            (SELECT product_id, sum(delta) FILTER (WHERE reason = 'initial') AS initial,
+                    coalesce(sum(delta) FILTER (WHERE reason <> 'initial'), 0) AS changes FROM stock_ledger GROUP BY 1) l
+            ON l.product_id = p.id
+        WHERE p.stock IS DISTINCT FROM l.initial + l.changes""",
     "each ledger row continues from the one before": """
         SELECT * FROM (
             SELECT product_id, version, delta, stock_after,
