@@ -72,13 +72,16 @@ class Report:
         if self.started is None:
             return
         purchases, total = self.purchases(environment), environment.stats.total
+        logins_refused = sum(entry.num_failures for (path, _), entry in environment.stats.entries.items()
+                             if path.startswith("/api/auth/"))
         run = verdict.Run(
             scenario=self.scenario,
             users=environment.runner.target_user_count,
             seconds=time.monotonic() - self.started,
             tally=self.buyer.tally,
             requests=total.num_requests,
-            failures=total.num_failures,
+            failures=total.num_failures - logins_refused,
+            logins_refused=logins_refused,
             purchase_ms={percent: purchases.get_response_time_percentile(percent / 100) or 0 for percent in (50, 95, 99)},
             facts=facts(self.product),
             lock_before=self.lock_before,
