@@ -3,7 +3,7 @@
 "up" is what the client sends, "down" what the server answers. Each connection is a link with two pumps. A wire or a
 single link can be held (nothing passes, nothing is lost), and a link can be cut in two ways: whole, or only the
 client's half, so that what is held still reaches a server which does not know that its client is gone. A trap waits for
-a text in the stream and acts before that text is passed on.
+texts in the stream and acts before they are passed on.
 """
 
 import contextlib
@@ -95,17 +95,18 @@ class Link:
 
 
 class Trap:
-    """Springs once, when the text first comes by in this direction: `act(link)` runs before the text is passed on."""
+    """Springs once, when all these texts first come by together in this direction: `act(link)` runs before the last of
+    them is passed on."""
 
-    def __init__(self, direction, text, act):
+    def __init__(self, direction, texts, act):
         self.direction = direction
-        self.text = text.encode() if isinstance(text, str) else text
+        self.texts = [text.encode() for text in ([texts] if isinstance(texts, str) else texts)]
         self.act = act
         self.sprung = threading.Event()
         self.link = None
 
     def wait(self, timeout_s=10):
-        assert self.sprung.wait(timeout_s), f"{self.text} never came by within {timeout_s} s"
+        assert self.sprung.wait(timeout_s), f"{self.texts} never came by within {timeout_s} s"
         return self.link
 
 
@@ -152,7 +153,7 @@ class Wire:
                 return
             text = link.seen[direction] + data
             link.seen[direction] = text[-300:]
-            due = [trap for trap in self.traps if trap.direction == direction and trap.text in text]
+            due = [trap for trap in self.traps if trap.direction == direction and all(one in text for one in trap.texts)]
             self.traps = [trap for trap in self.traps if trap not in due]
         for trap in due:
             trap.link = link
@@ -194,8 +195,8 @@ class Wire:
     def refuse(self, refusing=True):
         self.refusing = refusing
 
-    def trap(self, direction, text, act):
-        trap = Trap(direction, text, act)
+    def trap(self, direction, texts, act):
+        trap = Trap(direction, texts, act)
         with self.changed:
             self.traps.append(trap)
         return trap
