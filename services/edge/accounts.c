@@ -39,7 +39,7 @@ void accounts_write(struct json *json, const struct account *account)
     json_close_object(json);
 }
 
-static void on_gone(struct exchange *exchange)
+static void on_end(struct exchange *exchange)
 {
     struct entry *entry = exchange->state;
     sodium_memzero(entry->password, sizeof entry->password);
@@ -51,7 +51,7 @@ static struct entry *begin(struct exchange *exchange)
 {
     struct entry *entry = exchange_alloc(exchange, sizeof *entry);
     exchange->state = entry;
-    exchange->on_gone = on_gone;
+    exchange->on_end = on_end;
     return entry;
 }
 

@@ -91,10 +91,6 @@ static void try(void *arg)
         if (admin->job == NULL) try_again(admin);
         return;
     }
-    if (!rpc_client_up(peer_rpc(inventory_client_peer(admin->edge->inventory, 0)))) {
-        try_again(admin);
-        return;
-    }
     begin_call(admin, on_created);
     inventory_create_account(&admin->call, &(struct new_account){.username = conf->admin_username,
                                                                  .email = "",

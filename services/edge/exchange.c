@@ -103,10 +103,8 @@ static void read_headers(struct exchange *exchange)
 static void on_dispose(void *memory)
 {
     struct exchange *exchange = &((struct hosted *)memory)->exchange;
-    if (!exchange->answered) {
-        inventory_call_cancel(&exchange->call);
-        if (exchange->on_gone != NULL) exchange->on_gone(exchange);
-    }
+    inventory_call_cancel(&exchange->call);
+    if (exchange->on_end != NULL) exchange->on_end(exchange);
     connection_request_ended(exchange->connection, exchange->answered);
     json_fini(&exchange->out);
 }

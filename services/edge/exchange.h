@@ -2,15 +2,15 @@
  *
  * Between libh2o, which parses HTTP, and the calls of the shop, which know nothing of it. An
  * exchange lives from the arrival of the request until libh2o lets go of it: after the answer was
- * sent, or when the client is gone (HTTP/2 tells at once, HTTP/1 only when we write). Whatever then
- * still works for it is stopped through `on_gone`.
+ * sent, or when the client is gone (HTTP/2 tells at once, HTTP/1 only when we write). Then on_end
+ * frees what the handler holds, and stops what still works for it.
  *
  * Thread    the loop's only.
  * Answers   each exchange is answered exactly once, by exchange_answer, exchange_fail,
  *           exchange_refuse or a stream; that is the last thing its caller does, because the
  *           exchange may be gone when it returns.
  * Ownership libh2o's; callers keep a pointer only as long as they have an answer to give and
- *           on_gone was not called.
+ *           on_end was not called.
  * Borrows   header values given to exchange_header, for ever (literals) or from exchange_alloc.
  * Units     absolute microseconds of CLOCK_BOOTTIME.
  */
@@ -53,7 +53,7 @@ struct exchange {
     /* For the handler. */
     struct json out;            /* the body of the answer */
     struct inventory_call call; /* the one it waits for */
-    exchange_fn *on_gone;       /* NULL, or stops what else is on its way */
+    exchange_fn *on_end;        /* NULL, or frees what the handler holds and stops what it began */
     void *state;
     /* exchange.c's own. */
     struct exchange_host *host;

@@ -11,6 +11,8 @@
 #define LIMIT_MAX      1000
 #define RETRY_AFTER_US 100000
 
+#define LISTINGS_BYTES_MAX ((size_t)24 << 20)
+
 struct listing {
     struct exchange *exchange;
     enum listing_kind kind;
@@ -20,6 +22,7 @@ struct listing {
     int64_t rows;      /* written so far */
     uint64_t page_deadline_us;
     struct timer retry;
+    size_t held_bytes; /* of the page's buffer, counted in edge->listing_bytes */
 };
 
 static void ask(void *arg);
@@ -51,10 +54,23 @@ static bool read_query(struct listing *listing, struct faults *faults)
     return faults->count == 0;
 }
 
-static void on_gone(struct exchange *exchange)
+static void on_end(struct exchange *exchange)
 {
     struct listing *listing = exchange->state;
     timer_stop(&listing->retry);
+    exchange->edge->listing_bytes -= listing->held_bytes;
+}
+
+/* Whoever asks for lists and does not read them holds a page each: all of them together hold no
+ * more than LISTINGS_BYTES_MAX. False: the list that just begins is one too many. */
+static bool hold_page(struct listing *listing)
+{
+    struct edge *edge = listing->exchange->edge;
+    size_t bytes = listing->exchange->out.on_heap ? listing->exchange->out.room : 0;
+    bool begins = listing->held_bytes == 0;
+    edge->listing_bytes += bytes - listing->held_bytes;
+    listing->held_bytes = bytes;
+    return !begins || edge->listing_bytes <= LISTINGS_BYTES_MAX;
 }
 
 static void on_failure(struct listing *listing, const struct failure *failure)
@@ -111,6 +127,10 @@ static void on_page(void *arg, const struct inventory_answer *answer)
     struct json *out = &exchange->out;
     if (!exchange->streaming) json_open_array(out);
     write_rows(listing, answer);
+    if (!hold_page(listing)) {
+        exchange_fail(exchange, REASON_OVERLOADED, "Too many lists are being read at the moment");
+        return;
+    }
     bool last = !answer->more || (listing->limited && listing->rows_left == 0);
     if (last) json_close_array(out);
     if (last && !exchange->streaming) {
@@ -154,6 +174,6 @@ void listing_answer(struct exchange *exchange, enum listing_kind kind)
         return;
     }
     exchange->state = listing;
-    exchange->on_gone = on_gone;
+    exchange->on_end = on_end;
     ask(listing);
 }

@@ -5,6 +5,8 @@
  * length. A page that fails in the middle is asked for again for as long as a request may take; if
  * that does not help, the stream is broken off, so that nobody takes half a list for all of it.
  *
+ * All pages that wait for their clients are bounded together; past the bound a list is refused.
+ *
  * Query: `limit` 1-1000 (none: everything) and `after`, the id behind which the page begins.
  *
  * Thread    the loop's only.

@@ -97,25 +97,21 @@ struct creation {
     struct new_product product;
 };
 
-static void drop(struct exchange *exchange)
+static void on_end(struct exchange *exchange)
 {
     struct creation *creation = exchange->state;
     body_free(creation->body);
-    creation->body = NULL;
-    exchange->on_gone = NULL;
 }
 
 static void on_created(void *arg, const struct inventory_answer *answer)
 {
     struct exchange *exchange = arg;
     if (answer->failure == NULL) {
-        drop(exchange);
         products_write(&exchange->out, &answer->products[0]);
         exchange_answer(exchange, 201);
         return;
     }
     if (answer->failure->reason != REASON_EXISTS) {
-        drop(exchange);
         reply_failure(exchange, answer->failure, 0);
         return;
     }
@@ -123,7 +119,6 @@ static void on_created(void *arg, const struct inventory_answer *answer)
     char detail[900];
     snprintf(detail, sizeof detail, "Product with name '%s' already exists",
              creation->product.name);
-    drop(exchange);
     exchange_fail(exchange, REASON_EXISTS, detail);
 }
 
@@ -138,7 +133,6 @@ static void on_creator(void *arg, const struct inventory_answer *answer)
 {
     struct exchange *exchange = arg;
     if (answer->failure != NULL) {
-        drop(exchange);
         if (answer->failure->reason == REASON_NOT_FOUND) {
             reply_unauthenticated(exchange, "The account of this token does not exist any more");
         } else {
@@ -147,7 +141,6 @@ static void on_creator(void *arg, const struct inventory_answer *answer)
         return;
     }
     if (!answer->account->admin) {
-        drop(exchange);
         exchange_fail(exchange, REASON_DENIED, "Only administrators may create products");
         return;
     }
@@ -160,6 +153,8 @@ void products_create(struct exchange *exchange)
     faults_init(&faults, &exchange->out);
     struct creation *creation = exchange_alloc(exchange, sizeof *creation);
     struct new_product *product = &creation->product;
+    exchange->state = creation;
+    exchange->on_end = on_end;
     struct span name = {NULL, 0};
     struct span description = {NULL, 0};
     creation->body = body_parse(exchange->body, &faults);
@@ -178,13 +173,10 @@ void products_create(struct exchange *exchange)
     product->name = name.at;
     product->description = description.at;
     product->idempotency_key = purchases_key(exchange, false, &faults);
-    exchange->state = creation;
     if (faults.count > 0) {
-        drop(exchange);
         reply_faults(exchange, &faults);
         return;
     }
-    exchange->on_gone = drop;
     if (exchange->edge->conf->open_catalog) {
         create(exchange);
         return;

@@ -151,7 +151,7 @@ struct scrape {
     struct part parts[];
 };
 
-static void on_gone(struct exchange *exchange)
+static void on_end(struct exchange *exchange)
 {
     struct scrape *scrape = exchange->state;
     for (size_t i = 0; i < scrape->count; i++)
@@ -163,8 +163,6 @@ static void finish(struct scrape *scrape)
 {
     struct exchange *exchange = scrape->exchange;
     exposition_write(scrape->exposition, &exchange->out);
-    exposition_free(scrape->exposition);
-    exchange->on_gone = NULL;
     exchange_answer_text(exchange, 200, "text/plain; version=0.0.4; charset=utf-8");
 }
 
@@ -226,7 +224,7 @@ void system_metrics(struct exchange *exchange)
     scrape->exchange = exchange;
     scrape->exposition = exposition_new();
     exchange->state = scrape;
-    exchange->on_gone = on_gone;
+    exchange->on_end = on_end;
     add_own(exchange, scrape->exposition);
     uint64_t deadline_us = exchange->arrived_us + METRICS_PATIENCE_US;
     if (deadline_us > exchange->deadline_us) deadline_us = exchange->deadline_us;

@@ -1,6 +1,7 @@
 """The real edge between plain sockets and a fake inventory and lockd (fake.c)."""
 
 import contextlib
+import fcntl
 import http.client
 import itertools
 import json
@@ -18,7 +19,22 @@ BUILD = ROOT / os.environ.get("BUILD_DIR", "build/dev")
 SECRET = "a secret of at least thirty-two bytes"
 SANITIZER_WORDS = ("AddressSanitizer", "LeakSanitizer", "runtime error", "check.failed", "Assertion")
 
-ports = itertools.cycle(range(24100, 24400))
+PORTS = range(int(os.environ.get("TEST_EDGE_PORT_BASE", "24100")), 65536)
+BLOCK = 100
+
+
+def claim_ports():
+    """A block of ports that no other test run takes meanwhile; held by a lock until this process ends."""
+    for base in PORTS[::BLOCK]:
+        claim = open(f"/tmp/quorate-edge-ports-{base}", "a")
+        with contextlib.suppress(OSError):
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return claim, itertools.cycle(range(base, base + BLOCK))
+        claim.close()
+    raise RuntimeError("no free block of ports")
+
+
+claim, ports = claim_ports()
 
 
 def free_port():
@@ -48,7 +64,7 @@ class Fake:
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
-        until(lambda: "ready" in self.lines)
+        until(lambda: "ready" in self.lines, 15)
 
     def _read(self):
         for line in self.process.stdout:
@@ -141,12 +157,15 @@ class Edge:
             "OPEN_CATALOG": "true",
             "ASAN_OPTIONS": "abort_on_error=0",
         }
-        environment.update({name: str(value) for name, value in settings.items() if value is not None})
-        environment = {name: value for name, value in environment.items() if name not in settings or settings[name] is not None}
-        self.urls = environment["INVENTORY_URL"].split(",")
+        environment.update({name: str(value) for name, value in settings.items()})
+        environment = {name: value for name, value in environment.items() if settings.get(name, "") is not None}
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen([BUILD / "services/edge/edge"], env=environment, stderr=log)
-        until(lambda: "started" in self.log())
+        try:
+            until(lambda: "started" in self.log(), 15)
+        except AssertionError as error:
+            self.process.kill()
+            raise AssertionError(f"it did not start: {self.log()}") from error
 
     def log(self):
         return self.log_path.read_text(errors="replace")

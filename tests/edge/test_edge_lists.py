@@ -148,6 +148,26 @@ def test_who_does_not_read_a_long_list_costs_a_page_and_is_closed(worlds):
     assert buyer.get("/health/live").status == 200
 
 
+def test_lists_that_nobody_reads_are_bounded_together(worlds):
+    world = worlds(REQUEST_TIMEOUT_MS=2000, CLIENT_TIMEOUT_MS=5000)
+    buyer = world.edge.client().enter("hoarder")
+    world.fake.tell("rows 1000000")
+    world.fake.tell("row_bytes 300")
+    ask = b"GET /api/products HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + buyer.token.encode() + b"\r\n\r\n"
+    raws = []
+    for _ in range(200):
+        raw = world.edge.socket(receive_buffer=4096)
+        raw.sendall(ask)
+        raws.append(raw)
+    until(lambda: world.edge.metric("quorate_edge_requests_total", route="/api/products", method="GET", status="5xx") > 0, 10)
+    answer = buyer.get("/api/products")
+    assert (answer.status, answer.json["code"]) == (503, "OVERLOADED")
+    assert buyer.buy(1).status == 201  # others go on
+    for raw in raws:
+        raw.close()
+    until(lambda: buyer.get("/api/products?limit=600").status == 200, 10)
+
+
 def test_who_reads_a_long_list_slowly_gets_all_of_it(world, buyer):
     world.fake.tell("rows 4000")
     raw = world.edge.socket(receive_buffer=16384)

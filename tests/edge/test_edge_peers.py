@@ -1,5 +1,6 @@
 """What the edge knows of its peers: health, and which inventory leads which product."""
 
+import signal
 import time
 
 import pytest
@@ -34,6 +35,15 @@ def test_G11_health_tells_what_is_missing_within_two_seconds(world, bad, good, c
     assert world.edge.client().get("/health/live").status == 200
     world.fake.tell(good)
     assert timed_until(lambda: status(world) == 200) < 2
+
+
+def test_G11_health_notices_peers_that_stand_still(world):
+    world.fake.process.send_signal(signal.SIGSTOP)
+    try:
+        assert timed_until(lambda: status(world) == 503) < 2
+    finally:
+        world.fake.process.send_signal(signal.SIGCONT)
+    assert timed_until(lambda: status(world) == 200) < 3
 
 
 def test_three_votes_are_enough(world):
