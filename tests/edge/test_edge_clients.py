@@ -54,6 +54,16 @@ def test_chunks_that_trickle(world):
     assert 0.9 < trickle(raw, b"1\r\n \r\n" * 20, 3) < 1.8
 
 
+def test_who_always_has_half_a_request_on_its_way(world):
+    """Each arrives in time, so the connection stays, however long there is something to wait for."""
+    raw = world.edge.socket()
+    raw.sendall(LIVE[:20])
+    for _ in range(30):
+        time.sleep(0.1)
+        raw.sendall(LIVE[20:] + LIVE[:20])
+        assert read_response(raw)[0].split()[1] == "200"
+
+
 def test_who_says_nothing_at_all(world):
     assert 0.9 < closed_after(world.edge.socket(), 3) < 1.8
 
