@@ -136,8 +136,12 @@ static void judge_grant(struct crowd *crowd, struct client *client,
     if (ends_us <= now_us) broken(crowd, "%s was granted what is over", client->id);
     if (client->dead) broken(crowd, "%s was granted after its release", client->id);
     if (answer->token <= client->acquire.min_token) broken(crowd, "min_token was not heard");
+    uint64_t before = client->token;
+    client->token = answer->token;
+    client->ends_us = ends_us;
+    if (client->released) return; /* at another lockd, which made the nodes forget it: no lease */
     if (answer->token == truth->token) { /* the same lease again */
-        if (client->token != 0 && client->token != answer->token) {
+        if (before != 0 && before != answer->token) {
             broken(crowd, "%s got another's lease", client->id);
         }
     } else {
@@ -154,9 +158,7 @@ static void judge_grant(struct crowd *crowd, struct client *client,
         crowd->report->grants++;
     }
     truth->token = answer->token;
-    if (ends_us > truth->valid_until_us && !client->released) truth->valid_until_us = ends_us;
-    client->token = answer->token;
-    client->ends_us = ends_us;
+    if (ends_us > truth->valid_until_us) truth->valid_until_us = ends_us;
 }
 
 static void judge_extend(struct crowd *crowd, struct client *client,
