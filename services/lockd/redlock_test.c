@@ -482,6 +482,56 @@ static void F17_end_counts_from_before_the_first_send(void **state)
 
 /* Three nodes sleep, and what they were asked is still in their sockets when the connections are
  * given up: when they wake they grant it to nobody for long. */
+/* Three nodes forget, one after the other, while a lease runs: nobody else gets it. */
+static void F18_nodes_that_forget_one_by_one_make_no_second_holder(void **state)
+{
+    (void)state;
+    struct world *world = several(2);
+    struct probe a = {.world = world, .lockd = 0, .resource = "r", .id = "a", .ttl_ms = 60000};
+    struct probe b = {.world = world, .lockd = 1, .resource = "r", .id = "b", .wait_ms = 59000};
+    assert_true(probe_hold(&a) > 0);
+    probe_acquire(&b);
+    for (unsigned i = 0; i < 3; i++) {
+        world_node_crash(world, i, WORLD_LOSS_ALL);
+        world_run_us(world, 200 * MS);
+        world_node_start(world, i);
+        world_run_us(world, 2 * SECOND);
+        assert_false(world_votes(world, 1, i));
+    }
+    world_run_us(world, 50 * SECOND);
+    assert_true(probe_holds(&a));
+    assert_int_equal(b.answers, 0);
+    world_free(world);
+}
+
+/* A node that forgot, one that missed the last grant, and a lockd whose clock is an hour behind:
+ * only the floor of the first keeps the token from falling. */
+static void F18_node_that_forgot_grants_nothing_below_its_floor(void **state)
+{
+    (void)state;
+    struct world_options options = world_calm;
+    options.nodes = 3;
+    options.lockds = 2;
+    struct world *world = world_new(&options);
+    world_run_us(world, 10 * MS);
+    world_lockd_step_wall(world, 1, -(int64_t)HOUR);
+    world_link_cut(world, 0, 2);
+    struct probe a = {.world = world, .lockd = 0, .resource = "r", .id = "a", .ttl_ms = 10000};
+    uint64_t token = probe_hold(&a);
+    assert_true(token > 0);
+    world_run_us(world, 5 * MS);
+    world_link_break(world, 0, 2, NEVER);
+    world_lockd_crash(world, 0); /* or its release would tell them */
+    world_node_crash(world, 0, WORLD_LOSS_ALL);
+    world_node_start(world, 0);
+    world_run_us(world, 65 * SECOND); /* the lease is over, and so is the quarantine */
+    assert_true(world_votes(world, 1, 0));
+    world_link_cut(world, 1, 1);
+    struct probe b = {.world = world, .lockd = 1, .resource = "r", .id = "b"};
+    assert_true(probe_hold(&b) > token);
+    world_free(world);
+}
+
 static void F25_backlog_of_woken_nodes_leaves_no_key(void **state)
 {
     (void)state;
@@ -788,6 +838,8 @@ int main(void)
         cmocka_unit_test(F14_wall_clock_steps_change_no_deadline),
         cmocka_unit_test(F16_tokens_near_2_to_the_53rd_compare_exactly),
         cmocka_unit_test(F17_end_counts_from_before_the_first_send),
+        cmocka_unit_test(F18_nodes_that_forget_one_by_one_make_no_second_holder),
+        cmocka_unit_test(F18_node_that_forgot_grants_nothing_below_its_floor),
         cmocka_unit_test(F25_backlog_of_woken_nodes_leaves_no_key),
         cmocka_unit_test(F25_late_grant_of_an_expired_lease_is_cleaned),
         cmocka_unit_test(F25_ended_lease_is_cleaned_where_the_hand_off_missed),

@@ -23,6 +23,9 @@ enum sim_rule {
     SIM_RULE_EXTEND_FENCE = 1 << 5, /* an extend re-creates only up to the bound */
     SIM_RULE_NEVER_SHORTEN = 1 << 6, /* the end of a key only moves back */
     SIM_RULE_HIGH = 1 << 7,          /* where the fence is gone, `high` stands in */
+    /* and of admission, which world.h has: */
+    SIM_RULE_QUARANTINE = 1 << 8, /* a node that forgot sits out LOCK_TTL_MAX */
+    SIM_RULE_FLOOR = 1 << 9,      /* and then grants nothing below what others have seen */
 };
 
 struct sim_resource {

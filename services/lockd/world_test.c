@@ -121,6 +121,7 @@ static void judge_sees_what_a_missing_rule_breaks(void **state)
         {SIM_RULE_FENCE, "the fence"},
         {SIM_RULE_THIRD_OWNER, "third owners"},
         {SIM_RULE_HIGH, "high"},
+        {SIM_RULE_QUARANTINE, "quarantine"},
     };
     for (unsigned i = 0; i < sizeof rules / sizeof *rules; i++) {
         struct crowd_report report = {0};
@@ -129,6 +130,9 @@ static void judge_sees_what_a_missing_rule_breaks(void **state)
             struct crowd_options options = rough;
             options.world.seed = ++seed;
             options.world.broken_rules = (unsigned)rules[i].rule;
+            options.world.nodes = 3;
+            options.node_percent = 20;
+            options.link_percent = 70;
             crowd_run(&options, 30 * SECOND, &report);
         }
         printf("without %s: %s\n", rules[i].name, report.broken > 0 ? report.first : "nothing");
