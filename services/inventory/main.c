@@ -11,6 +11,7 @@
 
 enum {
     HEALTH_MS = 500,
+    SILENT_TICKS_MAX = 2, /* of HEALTH_MS: then Postgres counts as gone, whatever its links think */
     DRAIN_MS_MAX = 8000,
     QUIET_MS = 10,
     EXIT_DATABASE_REFUSED = 3, /* starting again does not help */
@@ -29,6 +30,8 @@ struct inventory {
     struct server *server;
     struct timer health;
     struct timer stop;
+    unsigned silent_ticks; /* since the open probe of Postgres was sent */
+    bool probing;
     bool stopping;
     int code;
 };
@@ -36,16 +39,41 @@ struct inventory {
 static void tell_health(struct inventory *inventory)
 {
     if (inventory->stopping || inventory->ports == NULL) return;
-    bool stored = database_up(inventory->database);
+    bool stored = database_up(inventory->database) && inventory->silent_ticks < SILENT_TICKS_MAX;
     bool sells = stored && lanes_have_quorum(ports_lanes(inventory->ports));
     rpc_server_set_serving(inventory->rpc, "", sells);
     rpc_server_set_serving(inventory->rpc, inventory_service, sells);
     rpc_server_set_serving(inventory->rpc, accounts_service, stored);
 }
 
+static void on_probed(void *arg, enum store_outcome outcome, const struct stock_value *found,
+                      size_t count)
+{
+    (void)outcome; /* links that are down tell it themselves */
+    (void)found;
+    (void)count;
+    struct inventory *inventory = arg;
+    inventory->probing = false;
+    inventory->silent_ticks = 0;
+    tell_health(inventory);
+}
+
+/* A server that is frozen keeps its connections: only a question shows it, and while nobody buys
+ * nobody else asks one. */
+static void probe_database(struct inventory *inventory)
+{
+    if (inventory->probing) {
+        inventory->silent_ticks++;
+        return;
+    }
+    inventory->probing = true;
+    store_levels_after(ports_store(inventory->ports), 0, 1, on_probed, inventory);
+}
+
 static void check_health(void *arg)
 {
     struct inventory *inventory = arg;
+    probe_database(inventory);
     tell_health(inventory);
     lanes_ask_voting(ports_lanes(inventory->ports));
     timer_start(&inventory->health, loop_timers(inventory->loop),
