@@ -13,6 +13,7 @@ typedef Quorate__Rpc__V1__Answer Answer;
 #define CALLS_DEFAULT  1024
 #define HELLO_AGAIN_US 5000000 /* how old the server's clock gets */
 #define SEND_AGAIN_US  1000
+#define REDIAL_US      2000000
 
 /* The request id of every message: our calls are told apart by their own ids. NNG wants the top bit
  * set. */
@@ -87,13 +88,16 @@ static void set_up(struct rpc_client *client, bool up)
 }
 
 static void say_hello(void *arg);
+static void on_peer_lost(struct rpc_client *client);
 
 static void on_hello(const Quorate__Rpc__V1__HelloReply *reply, void *arg)
 {
     struct rpc_client *client = arg;
     if (reply == NULL || reply->instance == 0) {
         LOG_WARN("rpc.no_hello", "peer=%s why=\"%s\"", client->url, client->hello.status.message);
-        rpc_socket_drop(client->socket, client->pipe); /* its going down ends the calls */
+        /* Its going down ends the calls. NNG may tell of a pipe's coming after its going, though.
+         */
+        if (!rpc_socket_drop(client->socket, client->pipe)) on_peer_lost(client);
         return;
     }
     if (reply->instance != client->instance) client->clock = (struct rpc_clock){0};
@@ -123,6 +127,18 @@ static void say_hello(void *arg)
     quorate__rpc__v1__peer__hello(&client->hello.service, &request, on_hello, client);
 }
 
+/* NNG dials for ever, but not quite: when the peer dies in the middle of the handshake, so that
+ * writing to it gives EPIPE, NNG 1.5.2 takes that for its own closing and never dials again. (Seen
+ * with a server that was killed; one in a hundred.) And a handshake that gets no answer holds it up
+ * for ten seconds. */
+static void on_redial(void *arg)
+{
+    struct rpc_client *client = arg;
+    rpc_socket_redial(client->socket);
+    timer_start(&client->redial, loop_timers(client->loop), loop_now_us(client->loop) + REDIAL_US,
+                on_redial, client);
+}
+
 static void on_peer_lost(struct rpc_client *client)
 {
     bool was_up = client->up;
@@ -133,6 +149,8 @@ static void on_peer_lost(struct rpc_client *client)
     rpc_call_cancel(&client->hello);
     timer_stop(&client->hello_again);
     timer_stop(&client->flush_again);
+    timer_start(&client->redial, loop_timers(client->loop), loop_now_us(client->loop) + REDIAL_US,
+                on_redial, client);
     rpc_envelope_clear(&client->envelope); /* its calls were not sent */
     if (was_up) LOG_WARN("rpc.lost", "peer=%s open=%" PRIu32, client->url, client->slots.taken);
     rpc_calls_lost(client, "the connection was lost");
@@ -150,6 +168,7 @@ static void on_pipe(void *arg, uint32_t pipe, bool up)
     if (client->pipe != 0) on_peer_lost(client);
     if (client->closed) return;
     client->pipe = pipe;
+    timer_stop(&client->redial);
     say_hello(client);
 }
 
@@ -173,13 +192,16 @@ struct rpc_client *rpc_client_open(struct loop *loop, const struct rpc_client_op
 {
     struct rpc_client *client = xcalloc(1, sizeof *client);
     struct rpc_socket_events events = {on_pipe, on_message, client};
-    client->socket = rpc_socket_open(loop, RPC_SOCKET_DIALS, options->url, &events);
+    client->url = xstrdup(options->url);
+    client->socket = rpc_socket_open(loop, RPC_SOCKET_DIALS, client->url, &events);
     if (client->socket == NULL) {
+        free(client->url);
         free(client);
         return NULL;
     }
     client->loop = loop;
-    client->url = xstrdup(options->url);
+    timer_start(&client->redial, loop_timers(loop), loop_now_us(loop) + REDIAL_US, on_redial,
+                client);
     client->program = xstrndup(options->program == NULL ? "" : options->program, 64);
     client->on_change = options->on_change;
     client->arg = options->arg;
@@ -220,6 +242,7 @@ void rpc_client_close(struct rpc_client *client)
     set_up(client, false);
     rpc_call_cancel(&client->hello);
     timer_stop(&client->hello_again);
+    timer_stop(&client->redial);
     timer_stop(&client->flush_again);
     tick_cancel(&client->flush);
     rpc_socket_close(client->socket);

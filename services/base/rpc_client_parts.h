@@ -32,6 +32,7 @@ struct rpc_client {
     struct rpc_call hello;
     uint64_t hello_us; /* when it was sent */
     struct timer hello_again;
+    struct timer redial; /* runs while there is no pipe */
     /* Calls. */
     uint32_t calls_max;
     uint32_t window; /* calls_max, or less if the server says so */

@@ -6,6 +6,9 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -193,11 +196,14 @@ static void the_deadline_ends_a_call_at_both_ends(void **state)
     ask_init(&ask, &world, 100);
     ask_bump(&ask, 50000);
     assert_true(world_until(&world, ask_ended, &ask));
-    assert_int_equal(ask.reason, REASON_CANCELLED); /* what the handler says in its on_gone */
+    /* What the handler says in its on_gone, a moment before ours; or ours, on a busy machine. */
+    assert_true(ask.reason == REASON_CANCELLED || ask.reason == REASON_OUTCOME_UNKNOWN);
     assert_true(ask.ended_us - start_us >= 90000);
     assert_true(ask.ended_us - start_us < 1000000);
+    assert_true(world_until(&world, probe_is_idle, &world));
     assert_int_equal(world.probe.gone, 1);
-    assert_true(probe_is_idle(&world));
+    world_run_ms(&world, 20);
+    assert_int_equal(ask.ends, 1);
     world_close(&world);
 }
 
@@ -255,6 +261,29 @@ static void a_new_server_is_greeted_and_up_again(void **state)
     assert_true(rpc_client_instance(world.client) != instance);
     assert_int_equal(world_bump(&world, 0, 5000), REASON_NONE);
     assert_int_equal(world_count(&world).bumps, 1);
+    world_close(&world);
+}
+
+/* Somebody listens at the address and never says a word; NNG alone would wait for ten seconds. */
+static void a_handshake_without_answer_is_given_up(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", strstr(world.url, "//") + 2);
+    int mute = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(bind(mute, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(mute, 8), 0);
+    world_dial(&world, 0);
+    world_run_ms(&world, 300);
+    assert_false(rpc_client_up(world.client));
+    unlink(address.sun_path);
+    world_serve(&world, 0, 0);
+    uint64_t start_us = loop_now_us(world.loop);
+    assert_true(world_until(&world, is_up, &world));
+    assert_true(loop_now_us(world.loop) - start_us < 6000000);
+    close(mute);
     world_close(&world);
 }
 
@@ -352,6 +381,7 @@ int main(void)
         cmocka_unit_test(a_deadline_that_has_passed_is_not_sent),
         cmocka_unit_test(nobody_there_is_down_at_once),
         cmocka_unit_test(a_new_server_is_greeted_and_up_again),
+        cmocka_unit_test(a_handshake_without_answer_is_given_up),
         cmocka_unit_test(the_client_may_be_closed_with_calls_open),
         cmocka_unit_test(the_client_may_be_closed_inside_an_answer),
         cmocka_unit_test(a_malformed_address_is_refused),

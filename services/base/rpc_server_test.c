@@ -163,6 +163,10 @@ static void the_server_answers_at_the_deadline_if_the_handler_does_not(void **st
     call.body = (ProtobufCBinaryData){protobuf_c_message_pack(&bump.base, packed), packed};
     assert_int_equal(ask(&scene, &call), REASON_OUTCOME_UNKNOWN);
     assert_int_equal(scene.world.probe.open, 1);
+    bump.stubborn = false; /* answers in its on_gone */
+    bump.hold_ms = 5000;
+    call.body.len = protobuf_c_message_pack(&bump.base, packed);
+    assert_int_equal(ask(&scene, &call), REASON_CANCELLED);
     assert_null(plain_hear(&scene.plain, 300)); /* its late answer goes nowhere */
     assert_int_equal(scene.world.probe.open, 0);
     close_scene(&scene);

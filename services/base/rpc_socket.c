@@ -46,6 +46,8 @@ struct rpc_socket {
     struct loop *loop;
     struct rpc_socket_events events;
     nng_socket nng;
+    nng_dialer dialer;
+    const char *url;
     nng_aio *receive;
     struct letter letter;
     bool closed;
@@ -163,6 +165,12 @@ static void set_options(struct rpc_socket *socket)
     CHECK(nng_socket_set_ms(nng, NNG_OPT_RECONNMAXT, REDIAL_MAX_MS) == 0);
 }
 
+static int dial(struct rpc_socket *socket)
+{
+    int fault = nng_dialer_create(&socket->dialer, socket->nng, socket->url);
+    return fault != 0 ? fault : nng_dialer_start(socket->dialer, NNG_FLAG_NONBLOCK);
+}
+
 static int start(struct rpc_socket *socket, enum rpc_socket_side side, const char *url)
 {
     /* A listener must know a pipe before its first message, which NNG may receive before
@@ -170,11 +178,7 @@ static int start(struct rpc_socket *socket, enum rpc_socket_side side, const cha
     nng_pipe_ev up = side == RPC_SOCKET_DIALS ? NNG_PIPE_EV_ADD_POST : NNG_PIPE_EV_ADD_PRE;
     CHECK(nng_pipe_notify(socket->nng, up, on_pipe, socket) == 0);
     CHECK(nng_pipe_notify(socket->nng, NNG_PIPE_EV_REM_POST, on_pipe, socket) == 0);
-    if (side == RPC_SOCKET_DIALS) {
-        nng_dialer dialer;
-        int fault = nng_dialer_create(&dialer, socket->nng, url);
-        return fault != 0 ? fault : nng_dialer_start(dialer, NNG_FLAG_NONBLOCK);
-    }
+    if (side == RPC_SOCKET_DIALS) return dial(socket);
     nng_listener listener;
     int fault = nng_listener_create(&listener, socket->nng, url);
     if (fault != 0) return fault;
@@ -191,6 +195,7 @@ struct rpc_socket *rpc_socket_open(struct loop *loop, enum rpc_socket_side side,
     struct rpc_socket *socket = xcalloc(1, sizeof *socket);
     socket->loop = loop;
     socket->events = *events;
+    socket->url = url;
     socket->letter = (struct letter){on_letter, socket, NULL};
     pthread_mutex_init(&socket->lock, NULL);
     CHECK(nng_aio_alloc(&socket->receive, on_received, socket) == 0);
@@ -230,8 +235,15 @@ bool rpc_socket_send(struct rpc_socket *socket, struct span header,
     return false;
 }
 
-void rpc_socket_drop(struct rpc_socket *socket, uint32_t pipe)
+bool rpc_socket_drop(struct rpc_socket *socket, uint32_t pipe)
 {
     (void)socket;
-    nng_pipe_close((nng_pipe){pipe});
+    return nng_pipe_close((nng_pipe){pipe}) == 0;
+}
+
+void rpc_socket_redial(struct rpc_socket *socket)
+{
+    CHECK(!socket->closed);
+    nng_dialer_close(socket->dialer);
+    CHECK(dial(socket) == 0);
 }

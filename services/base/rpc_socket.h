@@ -10,9 +10,9 @@
  * Answers   events come from the loop, never from open, send or close; pipes and messages in the
  * order in which they happened: a pipe is up before its messages. What arrives after its pipe went
  * down may still be told.
- * Borrows   url until open returns; events' functions and arg until close; a message's bytes while
- * its event runs.
- * Units     header words as NNG has them, 4 bytes each: a reply socket's begins with the pipe.
+ * Borrows   url until open returns (the dialling side: until close); events' functions and arg
+ * until close; a message's bytes while its event runs. Units     header words as NNG has them, 4
+ * bytes each: a reply socket's begins with the pipe.
  */
 #ifndef QUORATE_BASE_RPC_SOCKET_H
 #define QUORATE_BASE_RPC_SOCKET_H
@@ -54,7 +54,10 @@ void rpc_socket_close(struct rpc_socket *socket);
 bool rpc_socket_send(struct rpc_socket *socket, struct span header,
                      const struct rpc_envelope *envelope) __attribute__((warn_unused_result));
 
-/* Breaks one connection; the dialling side dials again. */
-void rpc_socket_drop(struct rpc_socket *socket, uint32_t pipe);
+/* Breaks one connection; the dialling side dials again. False: it is already gone. */
+bool rpc_socket_drop(struct rpc_socket *socket, uint32_t pipe);
+
+/* The dialling side: forgets the attempt under way and begins anew. */
+void rpc_socket_redial(struct rpc_socket *socket);
 
 #endif

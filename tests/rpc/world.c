@@ -13,7 +13,7 @@
 void world_init(struct world *world)
 {
     *world = (struct world){0};
-    log_set_level(LOG_LEVEL_ERROR);
+    log_set_level(getenv("WORLD_LOG") == NULL ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO);
     world->loop = loop_new();
     snprintf(world->directory, sizeof world->directory, "/tmp/quorate-rpc-XXXXXX");
     CHECK(mkdtemp(world->directory) != NULL);
