@@ -135,7 +135,7 @@ static void ask(struct leases_call *call)
     }
     struct redlock_question question = {
         .kind = ORDER_EXTEND,
-        .resource = {resource->name, resource->name_bytes},
+        .resource = resource_name(resource),
         .value = {resource->lease.text, resource->lease.bytes},
         .token = resource->lease.token,
         .ttl_ms = left_ms > call->ttl_ms ? (uint32_t)left_ms : call->ttl_ms,

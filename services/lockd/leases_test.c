@@ -13,13 +13,6 @@
 #define MS     UINT64_C(1000)
 #define SECOND UINT64_C(1000000)
 
-static struct world *calm(void)
-{
-    struct world *world = world_new(&world_calm);
-    world_run_us(world, 10 * MS);
-    return world;
-}
-
 static enum reason outcome(struct probe *probe)
 {
     (void)probe_hold(probe);
@@ -29,7 +22,7 @@ static enum reason outcome(struct probe *probe)
 static void F8_short_and_long_ttls(void **state)
 {
     (void)state;
-    struct world *world = calm();
+    struct world *world = probe_world(1);
     const struct {
         uint32_t ttl_ms;
         enum reason reason;
@@ -68,7 +61,7 @@ static void F8_short_and_long_ttls(void **state)
 static void F11_lease_is_over_when_its_end_has_come(void **state)
 {
     (void)state;
-    struct world *world = calm();
+    struct world *world = probe_world(1);
     struct probe a = {.world = world, .resource = "r", .id = "a", .ttl_ms = 1000};
     uint64_t token = probe_hold(&a);
     world_lockd_pause(world, 0); /* its timers are late, the clock is not */
@@ -92,7 +85,7 @@ static void F19_64_waiters_are_served_in_order_in_one_round_each(void **state)
 {
     (void)state;
     enum { COUNT = 64 };
-    struct world *world = calm();
+    struct world *world = probe_world(1);
     struct probe probes[COUNT];
     char ids[COUNT][8];
     unsigned turn = 0;
@@ -127,7 +120,7 @@ static void F19_64_waiters_are_served_in_order_in_one_round_each(void **state)
 static void F20_dead_waiters_are_skipped(void **state)
 {
     (void)state;
-    struct world *world = calm();
+    struct world *world = probe_world(1);
     struct probe holder = {.world = world, .resource = "r", .id = "holder"};
     struct probe first = {.world = world, .resource = "r", .id = "first"};
     struct probe second = {.world = world, .resource = "r", .id = "second"};
@@ -155,7 +148,7 @@ static void F20_dead_waiters_are_skipped(void **state)
 static void F24_deadlines_bound_everything(void **state)
 {
     (void)state;
-    struct world *world = calm();
+    struct world *world = probe_world(1);
     struct probe late = {.world = world, .resource = "r", .id = "late"};
     late.deadline_us = world_lockd_us(world, 0);
     assert_int_equal(outcome(&late), REASON_EXPIRED);
@@ -209,7 +202,7 @@ static void F24_nobody_is_granted_after_a_pause_past_the_deadline(void **state)
 static void F29_lost_answer_is_released_by_request_id(void **state)
 {
     (void)state;
-    struct world *world = calm();
+    struct world *world = probe_world(1);
     struct probe a = {.world = world, .resource = "r", .id = "a"};
     struct probe b = {.world = world, .resource = "r", .id = "b"};
     assert_true(probe_hold(&a) > 0);
@@ -223,7 +216,7 @@ static void F29_lost_answer_is_released_by_request_id(void **state)
 static void released_id_stays_dead(void **state)
 {
     (void)state;
-    struct world *world = calm();
+    struct world *world = probe_world(1);
     struct probe a = {.world = world, .resource = "r", .id = "a"};
     probe_release(&a, 0); /* it has overtaken its acquire */
     assert_int_equal(outcome(&a), REASON_LOST);
@@ -239,7 +232,7 @@ static void released_id_stays_dead(void **state)
 static void release_ends_a_wait(void **state)
 {
     (void)state;
-    struct world *world = calm();
+    struct world *world = probe_world(1);
     struct probe holder = {.world = world, .resource = "r", .id = "holder"};
     struct probe a = {.world = world, .resource = "r", .id = "a", .wait_ms = 5000};
     uint64_t token = probe_hold(&holder);
@@ -265,7 +258,7 @@ static void release_ends_a_wait(void **state)
 static void F32_release_of_an_earlier_lease_spares_the_later(void **state)
 {
     (void)state;
-    struct world *world = calm();
+    struct world *world = probe_world(1);
     struct probe a = {.world = world, .resource = "r", .id = "a", .ttl_ms = 100};
     uint64_t first = probe_hold(&a);
     world_run_us(world, 200 * MS);
@@ -294,7 +287,7 @@ static void F32_release_of_an_earlier_lease_spares_the_later(void **state)
 static void asking_again_keeps_the_place_and_the_lease(void **state)
 {
     (void)state;
-    struct world *world = calm();
+    struct world *world = probe_world(1);
     unsigned turn = 0;
     struct probe holder = {.world = world, .resource = "r", .id = "holder"};
     struct probe a1 = {.world = world, .resource = "r", .id = "a", .turn = &turn};
@@ -334,7 +327,7 @@ static void asking_again_keeps_the_place_and_the_lease(void **state)
 static void asking_again_raises_min_token(void **state)
 {
     (void)state;
-    struct world *world = calm();
+    struct world *world = probe_world(1);
     struct probe a = {.world = world, .resource = "r", .id = "a"};
     struct probe again = {.world = world, .resource = "r", .id = "a"};
     probe_acquire(&a);
@@ -353,7 +346,7 @@ static void asking_again_raises_min_token(void **state)
 static void no_wait_is_one_try(void **state)
 {
     (void)state;
-    struct world *world = calm();
+    struct world *world = probe_world(1);
     struct probe a = {.world = world, .resource = "r", .id = "a", .no_wait = true};
     struct probe b = {.world = world, .resource = "r", .id = "b", .no_wait = true};
     assert_int_equal(outcome(&a), REASON_NONE);
@@ -374,7 +367,7 @@ static void no_wait_is_one_try(void **state)
 static void waits_for_the_quorum_to_come_back(void **state)
 {
     (void)state;
-    struct world *world = calm();
+    struct world *world = probe_world(1);
     for (unsigned i = 0; i < 3; i++)
         world_node_crash(world, i, WORLD_LOSS_NONE);
     struct probe a = {.world = world, .resource = "r", .id = "a", .wait_ms = 1000};
@@ -451,7 +444,7 @@ static void malformed_names_are_invalid(void **state)
     assert_false(leases_request_id_valid(span_of("a*")));
     assert_false(leases_request_id_valid((struct span){"a\0", 2}));
 
-    struct world *world = calm();
+    struct world *world = probe_world(1);
     struct probe a = {.world = world, .resource = "a b", .id = "a"};
     assert_int_equal(outcome(&a), REASON_INVALID);
     struct probe b = {.world = world, .resource = "r", .id = "a b"};
@@ -471,7 +464,7 @@ static void malformed_names_are_invalid(void **state)
 static void stopping_answers_all_and_leaves_leases(void **state)
 {
     (void)state;
-    struct world *world = calm();
+    struct world *world = probe_world(1);
     struct probe holder = {.world = world, .resource = "r", .id = "holder"};
     struct probe waits = {.world = world, .resource = "r", .id = "waits"};
     struct probe asks = {.world = world, .resource = "s", .id = "asks"};
@@ -495,7 +488,7 @@ static void stopping_answers_all_and_leaves_leases(void **state)
 static void idle_resources_cost_nothing(void **state)
 {
     (void)state;
-    struct world *world = calm();
+    struct world *world = probe_world(1);
     for (unsigned i = 0; i < 300; i++) {
         char id[16];
         (void)snprintf(id, sizeof id, "a%u", i);

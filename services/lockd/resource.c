@@ -3,8 +3,6 @@
 
 #include "base/metrics.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <utlist.h>
 
@@ -14,11 +12,6 @@
 #define TIE_DOUBLINGS   8
 #define HELD_JITTER_MS  10 /* lockds that wait for the same end don't come at the same instant */
 #define US_PER_MS       UINT64_C(1000)
-
-static struct span name_of(const struct resource *resource)
-{
-    return (struct span){resource->name, resource->name_bytes};
-}
 
 static uint64_t now_us(const struct resource *resource)
 {
@@ -34,56 +27,6 @@ static uint64_t random_below(const struct resource *resource, uint64_t limit)
 static void resource_on_timer(void *arg);
 
 /* ---- values on the nodes ---- */
-
-/* The tokens of all resources share one measure, as those of the nodes do in `high`: it costs eight
- * bytes where a table of resources gone cold would be needed, so that a lockd with a slow clock is
- * not refused once for each. One resource whose fence is absurd (set by hand, say) stays alone. */
-void resource_learn(struct resource *resource, uint64_t token)
-{
-    struct leases *leases = resource->leases;
-    if (token > resource->token_seen) resource->token_seen = token;
-    uint64_t wall_us = clock_wall_us(leases->options.timers->clock);
-    if (token > leases->token_seen && token <= wall_us + REDLOCK_AHEAD_MAX_US) {
-        leases->token_seen = token;
-    }
-}
-
-/* False: the token space is used up. */
-static bool next_set(struct resource *resource, const struct waiter *waiter)
-{
-    const struct leases *leases = resource->leases;
-    uint64_t token = clock_wall_us(leases->options.timers->clock);
-    if (token <= resource->token_seen) token = resource->token_seen + 1;
-    if (token <= leases->token_seen) token = leases->token_seen + 1;
-    if (token <= waiter->min_token) token = waiter->min_token + 1;
-    if (token > TOKEN_MAX) return false;
-    struct stake *next = &resource->next;
-    int bytes = snprintf(next->text, sizeof next->text, "%s %016" PRIx64 " %" PRIu64,
-                         waiter->request_id, leases->options.instance, token);
-    CHECK(bytes > 0 && (size_t)bytes < sizeof next->text);
-    next->bytes = (size_t)bytes;
-    next->token = token;
-    next->ttl_ms = waiter->ttl_ms;
-    resource_learn(resource, token);
-    return true;
-}
-
-/* Everywhere, also where it was never granted: the tombstone keeps a grant that is still under way
- * from settling after us. */
-static void stake_release(struct resource *resource, struct stake *stake)
-{
-    if (stake->bytes == 0) return;
-    struct order order = {
-        .kind = ORDER_RELEASE,
-        .resource = name_of(resource),
-        .value = {stake->text, stake->bytes},
-        .token = stake->token,
-        .ttl_ms = stake->ttl_ms,
-    };
-    resource_learn(resource, stake->token + 1);
-    stake->bytes = 0;
-    redlock_tell(resource->leases->options.transport, &order);
-}
 
 static void give_up(struct resource *resource)
 {
@@ -424,7 +367,7 @@ static void ask(struct resource *resource)
     const struct transport *transport = leases->options.transport;
     /* Below the quorum nothing is sent: it could only leave keys behind. */
     if (transport_voting(transport) < transport_quorum(transport) ||
-        (resource->next.bytes == 0 && !next_set(resource, resource->queue))) {
+        (resource->next.bytes == 0 && !resource_stake(resource, resource->queue))) {
         ++*leases->series.rounds_short;
         stake_release(resource, &resource->past);
         pause_short(resource);
@@ -432,7 +375,7 @@ static void ask(struct resource *resource)
     }
     struct redlock_question question = {
         .kind = ORDER_GRANT,
-        .resource = name_of(resource),
+        .resource = resource_name(resource),
         .value = {resource->next.text, resource->next.bytes},
         .token = resource->next.token,
         .ttl_ms = resource->next.ttl_ms,

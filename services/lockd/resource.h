@@ -156,8 +156,19 @@ void resource_grant_answer(const struct resource *resource, struct leases_answer
 
 void resource_set_end(struct resource *resource, uint64_t ends_us, uint64_t keys_end_us);
 
-/* A token that is known to be in use for this resource. */
+static inline struct span resource_name(const struct resource *resource)
+{
+    return (struct span){resource->name, resource->name_bytes};
+}
+
+/* stake.c: values and tokens. A token that is known to be in use for this resource. */
 void resource_learn(struct resource *resource, uint64_t token);
+
+/* Makes the value with which this waiter asks, in `next`. False: the token space is used up. */
+bool resource_stake(struct resource *resource, const struct waiter *waiter);
+
+/* Releases it everywhere, if there is one. */
+void stake_release(struct resource *resource, struct stake *stake);
 
 /* call.c: a call's life. */
 struct leases_call *call_new(struct leases *leases, leases_answer_fn *on_answer, void *arg);

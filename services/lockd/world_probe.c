@@ -2,6 +2,15 @@
 
 #include "base/check.h"
 
+struct world *probe_world(unsigned lockds)
+{
+    struct world_options options = world_calm;
+    options.lockds = lockds;
+    struct world *world = world_new(&options);
+    world_run_us(world, 10000);
+    return world;
+}
+
 static void probe_on_answer(void *arg, const struct leases_answer *answer)
 {
     struct probe *probe = arg;

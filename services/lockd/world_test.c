@@ -110,7 +110,7 @@ static void promises_hold_on_a_single_node(void **state)
 }
 
 /* The judge is worth something: what a world without a rule breaks, it sees. (The other rules
- * matter in rarer cases; redlock_test has one for each.) */
+ * matter in rarer cases, for which they have tests of their own.) */
 static void judge_sees_what_a_missing_rule_breaks(void **state)
 {
     (void)state;
