@@ -117,7 +117,8 @@ def stock_in_postgres(database):
 
 def broken_on_node(node, wanted):
     host, _, port = node.rpartition(":")
-    with redis.Redis(host=host, port=int(port), decode_responses=True, socket_timeout=2) as client:
+    with redis.Redis(host=host, port=int(port), decode_responses=True, encoding_errors="replace",
+                     socket_timeout=2) as client:
         held = stock_on_node(client, wanted)
         foreign = [key for key in client.scan_iter(count=1000) if not REDIS_KEYS.fullmatch(key)]
     differing = [id for id in wanted if held[id] != wanted[id]]

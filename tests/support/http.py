@@ -17,9 +17,13 @@ class Answer(NamedTuple):
 class Line:
     """One connection to the edge."""
 
-    def __init__(self, url, timeout_s=10):
+    def __init__(self, url, timeout_s=10, receive_bytes=None):
         host, _, port = url.removeprefix("http://").rpartition(":")
-        self.socket = socket.create_connection((host, int(port)), timeout_s)
+        self.socket = socket.socket()
+        self.socket.settimeout(timeout_s)
+        if receive_bytes:  # before the handshake, which fixes the window's scale
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        self.socket.connect((host, int(port)))
         self.stream = self.socket.makefile("rb")
 
     def __enter__(self):

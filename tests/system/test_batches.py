@@ -101,7 +101,8 @@ def test_G22_keys_crossing_between_two_products_never_deadlock(system, buyers, p
     for number in range(rounds):
         products = product_of(1000), product_of(1000)
         names = [f"G22-{number}-{place}" for place in range(keys)]
-        traps = [system.wire("postgres").trap("up", (SELL, f"first of {product}"), lambda link: link.hold()) for product in products]
+        traps = [system.wire("postgres").trap("up", (SELL, f"first of {product}"), lambda link: link.hold())
+                 for product in products]
         firsts = [aside(buyers[0].beside().buy, product, key=f"first of {product}") for product in products]
         links = [trap.wait() for trap in traps]
         asked = [aside(buyers[0].beside().buy, product, key=name) for pair in zip(names, reversed(names))
