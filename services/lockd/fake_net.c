@@ -333,14 +333,26 @@ void fake_net_fini(struct fake_net *net)
     the_net = NULL;
 }
 
+static uint64_t next_due_us(const struct fake_net *net)
+{
+    uint64_t next_us = timers_next_us(&net->timers);
+    for (unsigned i = 0; i < net->other_count; i++) {
+        uint64_t other_us = timers_next_us(&net->others[i]);
+        if (other_us < next_us) next_us = other_us;
+    }
+    return next_us;
+}
+
 void fake_net_run(struct fake_net *net, uint64_t us)
 {
     uint64_t until_us = net->now_us + us;
     for (;;) {
-        uint64_t next_us = timers_next_us(&net->timers);
+        uint64_t next_us = next_due_us(net);
         if (next_us > until_us) break;
         if (next_us > net->now_us) net->now_us = next_us;
         timers_run(&net->timers);
+        for (unsigned i = 0; i < net->other_count; i++)
+            timers_run(&net->others[i]);
     }
     net->now_us = until_us;
 }

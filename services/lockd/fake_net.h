@@ -28,6 +28,8 @@ struct fake_net {
     int64_t wall_offset_us; /* of lockd's wall clock */
     struct clock clock;
     struct timers timers;
+    struct timers *others; /* further ones on this boot time, which run with it; NULL: none */
+    unsigned other_count;
     uint32_t latency_us;
     unsigned count;
     struct fake_net_server servers[FAKE_NET_SERVERS_MAX];

@@ -16,7 +16,7 @@ enum {
     PULSE_MS = 500,
     AGAIN_BUSY_MS = 20,
     AGAIN_SOON_MS = 1000,
-    AGAIN_WAITING_MS = 5000, /* quarantined and refused nodes */
+    AGAIN_WAITING_MS = 2000, /* quarantined and refused nodes */
     AGAIN_VOTING_MS = 60000,
 };
 

@@ -80,6 +80,12 @@ static void note_token(struct members *members, uint64_t token)
     if (token > members->highest) members->highest = token;
 }
 
+static uint64_t clock_or_highest(const struct members *members)
+{
+    uint64_t wall_us = clock_wall_us(members->options.timers->clock);
+    return wall_us > members->highest ? wall_us : members->highest;
+}
+
 /* Floors. Any node that granted a token did so together with a majority; N - quorum + 1 nodes that
  * have forgotten nothing share one with every majority, so the greatest of their tokens is the
  * greatest of all. Failing that, all nodes that there are say what they know, and since together
@@ -100,9 +106,8 @@ static void floor_done(struct floor *floor)
     if (floor->voting >= enough) {
         good = true;
     } else if (floor->answered == nodes - 1) {
-        uint64_t wall_us = clock_wall_us(members->options.timers->clock);
-        if (token < wall_us) token = wall_us;
-        if (token < members->highest) token = members->highest;
+        uint64_t instead = clock_or_highest(members);
+        if (token < instead) token = instead;
         good = true;
     }
     bool same =
@@ -150,7 +155,9 @@ static void on_floor_wanted(void *arg, struct member *member)
     if (floor->open == 0) floor_done(floor);
 }
 
-/* The first epoch. */
+/* The first epoch. Its floor is what nodes that have forgotten all get, too: if they are not new
+ * but have lost everything, all leases they voted for must be over, and tokens should still grow.
+ */
 
 static bool may_init(const struct members *members)
 {
@@ -164,7 +171,9 @@ static bool may_init(const struct members *members)
     for (unsigned i = 0; i < members->transport.nodes; i++) {
         const struct member *member = &members->nodes[i];
         if (!member_connected(member) || !member->examined) return false;
-        if (member->state != MEMBER_QUARANTINE || member->facts.known != 0) return false;
+        bool current = strcmp(member->facts.epoch_run_id, member->facts.run_id) == 0;
+        if (member->state != MEMBER_QUARANTINE || (member->facts.known != 0 && !current))
+            return false;
     }
     return true;
 }
@@ -193,13 +202,14 @@ static void on_init_answer(void *arg, enum redis_answer answer, const redisReply
 
 static void init_run(struct members *members, enum init_phase phase)
 {
+    char floor[24] = "";
+    if (phase == INIT_WRITING) snprintf(floor, sizeof floor, "%" PRIu64, clock_or_highest(members));
     members->init = phase;
     members->init_good = 0;
     for (unsigned i = 0; i < members->transport.nodes; i++) {
         struct member *member = &members->nodes[i];
         char aof = facts_durable(&member->facts) ? '1' : '0';
-        struct span args[] = {
-            span_of(member->facts.run_id), {&aof, 1}, span_of(phase == INIT_WRITING ? "1" : "0")};
+        struct span args[] = {span_of(member->facts.run_id), {&aof, 1}, span_of(floor)};
         members->init_open += member_run(member, SCRIPT_INIT, args, 3, on_init_answer, members);
     }
     if (members->init_open == 0) members->init = INIT_IDLE;

@@ -196,6 +196,26 @@ static void otherwise_untouched_nodes_sit_out_the_longest_lease(void **state)
     }
 }
 
+static void two_lockds_may_declare_it_together(void **state)
+{
+    (void)state;
+    struct world world;
+    fake_net_init(&world.net, 5);
+    struct lockd other;
+    open_lockd(&world, &world.lockd, plain_names, 5, true);
+    fake_net_run(&world.net, 250); /* the first has asked, and not yet written */
+    open_lockd(&world, &other, plain_names, 5, true);
+    while (transport_voting(world.lockd.transport) < 5)
+        fake_net_run(&world.net, 10);
+    struct answer answer;
+    assert_true(post(&world.lockd, 0, ORDER_GRANT, "a l 1", now_token(&world), &answer));
+    run_ms(&world, 3000);
+    assert_int_equal(answer.vote.verdict, VERDICT_YES);
+    assert_int_equal(transport_voting(other.transport), 5);
+    close_lockd(&other);
+    teardown(&world);
+}
+
 static void a_new_cluster_is_not_declared_without_all_of_its_nodes(void **state)
 {
     (void)state;
@@ -681,6 +701,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(untouched_nodes_vote_at_once_if_that_is_allowed),
         cmocka_unit_test(otherwise_untouched_nodes_sit_out_the_longest_lease),
+        cmocka_unit_test(two_lockds_may_declare_it_together),
         cmocka_unit_test(a_new_cluster_is_not_declared_without_all_of_its_nodes),
         cmocka_unit_test(a_new_cluster_is_not_declared_by_who_has_seen_the_old_one),
         cmocka_unit_test(F18_a_restarted_node_that_kept_its_data_votes_at_once),

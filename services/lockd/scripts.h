@@ -38,7 +38,7 @@ enum script_status {
     SCRIPT_NOEPOCH,       /* the node has forgotten, or never belonged to a cluster */
     SCRIPT_WRONG_CLUSTER, /* it belongs to another one */
     SCRIPT_DOUBT,         /* it restarted, or a lockd has seen its clock jump */
-    SCRIPT_USED,          /* init: tokens were accepted here */
+    SCRIPT_USED,          /* init: tokens were accepted here, and it was not just declared new */
     SCRIPT_ODD,           /* no answer that these scripts give: a Redis error, or no Redis */
 };
 

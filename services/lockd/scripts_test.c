@@ -68,7 +68,7 @@ static enum script_status run(struct world *world, enum script script, size_t ke
 
 static void admit(struct world *world)
 {
-    assert_int_equal(RUN(world, SCRIPT_INIT, 1, "quorate:epoch", ID, world->redis.run_id, "1", "1"),
+    assert_int_equal(RUN(world, SCRIPT_INIT, 1, "quorate:epoch", ID, world->redis.run_id, "1", "0"),
                      SCRIPT_OK);
 }
 
@@ -406,12 +406,19 @@ static void only_an_untouched_node_can_be_initialised(void **state)
     struct world world;
     setup(&world);
     command(&world, (struct span[]){span_of("SET"), span_of("stock:1"), span_of("100")}, 3);
-    assert_int_equal(RUN(&world, SCRIPT_INIT, 1, "quorate:epoch", ID, world.redis.run_id, "1", "0"),
+    assert_int_equal(RUN(&world, SCRIPT_INIT, 1, "quorate:epoch", ID, world.redis.run_id, "1", ""),
                      SCRIPT_OK);
     assert_int_equal(fake_redis_keys(&world.redis, "quorate:"), 0); /* it was only asked */
     admit(&world);
     admit(&world); /* another lockd does the same */
     assert_int_equal(grant(&world, "a l 1", "", 1000, "5000"), SCRIPT_OK);
+    admit(&world); /* or a little later */
+    assert_int_equal(world.bound, 1000);
+    fake_redis_restart(&world.redis, true);
+    assert_int_equal(RUN(&world, SCRIPT_INIT, 1, "quorate:epoch", ID, world.redis.run_id, "1", "1"),
+                     SCRIPT_USED);
+    assert_int_equal(RUN(&world, SCRIPT_KEEP, 1, "quorate:epoch", ID, world.redis.run_id),
+                     SCRIPT_OK);
     assert_int_equal(RUN(&world, SCRIPT_INIT, 1, "quorate:epoch", ID, world.redis.run_id, "1", "1"),
                      SCRIPT_USED);
     /* An epoch that somebody deleted does not make the node new. */

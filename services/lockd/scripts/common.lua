@@ -2,7 +2,7 @@
 --
 -- A token is a decimal string below 2^53: exact as a number, but tostring() would keep only 14 digits of it.
 -- Every reply begins with status, bound or high, and the server's TIME in two parts.
-local epoch = redis.call('HMGET', KEYS[1], 'id', 'run_id', 'aof', 'high', 'floor')
+local epoch = redis.call('HMGET', KEYS[1], 'id', 'run_id', 'aof', 'high', 'floor', 'init')
 local time = redis.call('TIME')
 
 local function number(text)

@@ -3,7 +3,7 @@
 local wrong = stranger()
 if wrong then return answer(wrong, 0) end
 if ARGV[2] == '' then
-    redis.call('HDEL', KEYS[1], 'run_id', 'aof')
+    redis.call('HDEL', KEYS[1], 'run_id', 'aof', 'init')
 elseif epoch[2] == ARGV[2] then
     redis.call('HSET', KEYS[1], 'aof', ARGV[3])
 end

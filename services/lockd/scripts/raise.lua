@@ -7,5 +7,6 @@ if epoch[2] ~= ARGV[2] then
     if floor > high then high = floor end
     redis.call('HSET', KEYS[1], 'id', ARGV[1], 'run_id', ARGV[2], 'aof', ARGV[3], 'high', decimal(high),
                'floor', decimal(floor))
+    redis.call('HDEL', KEYS[1], 'init')
 end
 return answer('OK', high)

@@ -7,4 +7,5 @@ if told > floor then floor = told end
 if floor > high then high = floor end
 redis.call('HSET', KEYS[1], 'id', ARGV[1], 'run_id', ARGV[2], 'aof', ARGV[3], 'high', decimal(high), 'floor',
            decimal(floor))
+redis.call('HDEL', KEYS[1], 'init')
 return answer('OK', high)
