@@ -105,6 +105,7 @@ static void extend(struct sim_node *node, struct sim_resource *resource, const s
         bound_of(node, resource) <= order->token || !keeps(node, SIM_RULE_EXTEND_FENCE);
     if (is_value(resource, order->value)) {
         set_end(node, resource, order->ttl_ms, now_us);
+        raise(node, resource, order->token, now_us);
         vote->verdict = VERDICT_YES;
     } else if (resource->value_bytes == 0 && bound_allows) {
         set(resource, order, now_us);
@@ -134,7 +135,7 @@ void sim_node_execute(struct sim_node *node, const struct order *order, uint64_t
                       struct vote *vote)
 {
     *vote = (struct vote){.verdict = VERDICT_EXCLUDED};
-    if (!node->epoch && order->kind != ORDER_RELEASE && order->kind != ORDER_FORGET) return;
+    if (!node->epoch) return;
     struct sim_resource *resource = find(node, order->resource, now_us);
     switch (order->kind) {
     case ORDER_GRANT:

@@ -1,8 +1,9 @@
 /* sim_node.h - one Redis server of the simulated world: what the scripts do, in C.
  *
- * The store of one node, with keys that expire on its own clock, and the rules by which it grants,
- * extends and releases. Each rule can be left out, so that a test can show what it is good for.
- * Connections, delays and who may vote are world.h's.
+ * (sim_node_test.c holds it against the scripts themselves.) The store of one node, with keys that
+ * expire on its own clock, and the rules by which it grants, extends and releases. Each rule can be
+ * left out, so that a test can show what it is good for. Connections, delays and who may vote are
+ * world.h's.
  *
  * Units     microseconds of the node's own clock; milliseconds in orders and votes.
  */

@@ -24,7 +24,7 @@ bool resource_stake(struct resource *resource, const struct waiter *waiter)
     if (token <= resource->token_seen) token = resource->token_seen + 1;
     if (token <= leases->token_seen) token = leases->token_seen + 1;
     if (token <= waiter->min_token) token = waiter->min_token + 1;
-    if (token > TOKEN_MAX) return false;
+    if (token >= TOKEN_MAX) return false; /* its tombstone is one more */
     struct stake *next = &resource->next;
     int bytes = snprintf(next->text, sizeof next->text, "%s %016" PRIx64 " %" PRIu64,
                          waiter->request_id, leases->options.instance, token);

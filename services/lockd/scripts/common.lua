@@ -34,11 +34,12 @@ local function bound_of(key)
     return bound < floor and floor or bound
 end
 
--- Raises the fence to at least `token`, never lowers it, and never creates one below what stood in for it.
+-- Raises the fence to at least `token`, never lowers it, and never creates one below what stood in for it. `high`
+-- follows the token, not the fence: a single fence that was set by hand to something absurd stays alone with it.
 local function raise(key, token, bound, life_ms)
     local raised = token > bound and token or bound
     redis.call('SET', key, decimal(raised), 'PX', life_ms)
-    if raised > high then redis.call('HSET', KEYS[1], 'high', decimal(raised)) end
+    if token > high then redis.call('HSET', KEYS[1], 'high', decimal(token)) end
     return raised
 end
 
