@@ -6,6 +6,7 @@
 #include "sql/look.sql.h"
 #include "sql/product_create.sql.h"
 #include "sql/sell.sql.h"
+#include "sql/sell_one.sql.h"
 
 #include <stdlib.h>
 
@@ -13,6 +14,7 @@
 
 static const struct link_statement statements[STORE_STATEMENTS] = {
     [STORE_SELL] = {"sell", sql_sell},
+    [STORE_SELL_ONE] = {"sell_one", sql_sell_one},
     [STORE_LOOK] = {"look", sql_look},
     [STORE_LEVELS_OF] = {"levels_of",
                          "SELECT id, stock, version FROM products WHERE id = ANY ($1::bigint[])"},
@@ -60,7 +62,8 @@ void store_execute(struct store *store, enum store_statement statement,
                    database_answer_fn *on_answer, void *arg)
 {
     struct database_execute execute = {
-        .kind = statement == STORE_SELL ? DATABASE_WRITER : DATABASE_READER,
+        .kind = statement == STORE_SELL || statement == STORE_SELL_ONE ? DATABASE_WRITER
+                                                                       : DATABASE_READER,
         .statement = statement,
         .params = wire_params(&store->wire),
         .param_count = store->wire.count,

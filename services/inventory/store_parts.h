@@ -8,6 +8,7 @@
 
 enum store_statement {
     STORE_SELL,
+    STORE_SELL_ONE,
     STORE_LOOK,
     STORE_LEVELS_OF,
     STORE_LEVELS_AFTER,

@@ -93,7 +93,7 @@ static struct sale_answer unanswered(enum database_outcome outcome)
     return (struct sale_answer){.outcome = SALE_DOWN, .message = "The database can't be reached"};
 }
 
-/* Columns of sql/sell.sql. */
+/* Columns of sql/sell.sql and sql/sell_one.sql. */
 enum {
     SELL_LAST_TOKEN,
     SELL_WHOLE,
@@ -150,6 +150,13 @@ void store_sell(struct store *store, const struct sale *sale, sale_answer_fn *on
     wire_begin(&store->wire);
     wire_int64(&store->wire, sale->product_id);
     wire_int64(&store->wire, (int64_t)sale->token);
+    if (sale->count == 1) {
+        wire_int64(&store->wire, sale->orders[0].user_id);
+        wire_text(&store->wire, sale->orders[0].key);
+        wire_int64(&store->wire, sale->orders[0].quantity);
+        store_execute(store, STORE_SELL_ONE, on_sold, asking);
+        return;
+    }
     wire_users(&store->wire, sale);
     wire_keys(&store->wire, sale);
     wire_quantities(&store->wire, sale);
