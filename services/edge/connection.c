@@ -17,6 +17,11 @@
 
 #define ARRIVAL_US 1000000
 
+/* A body is at most 64 KiB, and a head as much; libh2o itself would take 400 KiB of head. */
+#define INPUT_BYTES_MAX  (160U << 10)
+#define INPUT_BYTES_MUCH (4U << 10)
+#define INPUTS_BYTES_MAX ((size_t)32 << 20)
+
 #define RESETS_MAX       100
 #define RESETS_WINDOW_US 10000000
 
@@ -59,6 +64,7 @@ struct connections {
     struct connection *first; /* newest first */
     size_t count;
     size_t lingerers;
+    size_t input_bytes; /* of requests that are still arriving, at the last sweep */
     bool draining;
     struct timer sweep;
     void (*on_free)(void *arg);
@@ -327,13 +333,14 @@ static bool stalled(struct connection *connection, uint64_t now_us)
     return now_us - connection->moved_us > connection->in->limits.patience_us;
 }
 
-/* True: its request has been arriving for too long. */
+/* True: its request has been arriving for too long, or is more than a request can be. */
 static bool dawdles(struct connection *connection, uint64_t now_us)
 {
     const h2o_socket_t *socket = connection->socket;
     bool none_yet = connection->requests == 0;
     bool receiving =
         socket->_cb.read != NULL && !connection->http2 && (socket->input->size > 0 || none_yet);
+    if (receiving) connection->in->input_bytes += socket->input->size;
     if (!receiving) {
         connection->receiving_us = 0;
         return false;
@@ -342,7 +349,8 @@ static bool dawdles(struct connection *connection, uint64_t now_us)
         connection->receiving_us = none_yet ? connection->active_us : now_us;
         connection->receiving_no = connection->requests;
     }
-    return now_us - connection->receiving_us > connection->in->limits.patience_us;
+    return now_us - connection->receiving_us > connection->in->limits.patience_us ||
+           socket->input->size > INPUT_BYTES_MAX;
 }
 
 static void look_at(struct connection *connection, uint64_t now_us)
@@ -361,14 +369,30 @@ static void look_at(struct connection *connection, uint64_t now_us)
     }
 }
 
+/* Many who send half a request each could fill the memory before their time is over: of those that
+ * have sent much, as many are cut as it takes. Ordinary requests are whole in a packet or two. */
+static void relieve(struct connections *connections)
+{
+    for (struct connection *c = connections->first;
+         c != NULL && connections->input_bytes > INPUTS_BYTES_MAX; c = c->next) {
+        size_t bytes = c->socket->input->size;
+        if (c->receiving_us == 0 || bytes < INPUT_BYTES_MUCH) continue;
+        connections->input_bytes -= bytes;
+        ++*connections->slow_closed;
+        cut(c, true);
+    }
+}
+
 /* Cutting only tells the kernel: libh2o hears of it from the loop, so the list stays as it is. */
 static void on_sweep(void *arg)
 {
     struct connections *connections = arg;
     plan_sweep(connections);
     uint64_t now_us = loop_now_us(connections->loop);
+    connections->input_bytes = 0;
     for (struct connection *c = connections->first; c != NULL; c = c->next)
         look_at(c, now_us);
+    relieve(connections);
 }
 
 void connections_drain(struct connections *connections)

@@ -4,7 +4,8 @@
  * notice a client that has gone while its request is answered. So the edge keeps its own list and
  * looks at it several times a second:
  *   - a request (head and body) must arrive within patience_us of its first byte, the first one
- *     within patience_us of the connection: one byte a second does not keep a connection;
+ *     within patience_us of the connection: one byte a second does not keep a connection. All that
+ *     are arriving are bounded in memory, together too;
  *   - a response must move: a client that takes no byte of it for patience_us is cut off;
  *   - a connection without a request is closed after idle_us; when all places are taken, the one
  *     that has been idle the longest is closed for the next who comes;

@@ -157,8 +157,11 @@ static struct password_job *submit(struct passwords *passwords, const struct pas
 {
     CHECK(on_answer != NULL);
     CHECK(task->password.bytes <= PASSWORD_BYTES_MAX);
-    uint64_t ready_us = loop_now_us(passwords->loop) + (passwords->open + 1) * passwords->usual_us;
-    if (passwords->open >= passwords->queue_max || ready_us > task->deadline_us) return NULL;
+    if (passwords->open >= passwords->queue_max) return NULL;
+    /* With nobody before it a job is always begun: else one slow spell of the machine would close
+     * the door for good, because only a job that runs tells how long one takes. */
+    uint64_t wait_us = passwords->open == 0 ? 0 : (passwords->open + 1) * passwords->usual_us;
+    if (loop_now_us(passwords->loop) + wait_us > task->deadline_us) return NULL;
     struct password_job *job = xcalloc(1, sizeof *job);
     job->passwords = passwords;
     job->state = JOB_WAITING;

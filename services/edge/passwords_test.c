@@ -105,8 +105,21 @@ static void what_would_be_late_is_not_begun(void **state)
 {
     (void)state;
     struct password_task task = task_of("correct horse", NULL);
+    assert_non_null(passwords_hash(passwords, &task, on_answer, NULL));
     task.deadline_us = loop_now_us(loop) + 1000;
     assert_null(passwords_hash(passwords, &task, on_answer, NULL));
+    await(1);
+}
+
+/* The first in the queue is begun whatever is expected, and told when its time is over. */
+static void the_first_is_always_begun(void **state)
+{
+    (void)state;
+    struct password_task task = task_of("correct horse", NULL);
+    task.deadline_us = loop_now_us(loop) + 1000;
+    assert_non_null(passwords_hash(passwords, &task, on_answer, NULL));
+    await(1);
+    assert_int_equal(last, PASSWORDS_LATE);
 }
 
 static void cancelled_jobs_are_silent(void **state)
@@ -133,6 +146,7 @@ int main(void)
         T(nobody_takes_as_long_as_somebody),
         T(the_queue_is_bounded),
         T(what_would_be_late_is_not_begun),
+        T(the_first_is_always_begun),
         T(cancelled_jobs_are_silent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,8 +76,14 @@ class Fake:
         self.process.stdin.flush()
         until(lambda: self.lines.count("done") > done)
 
+    def sync(self):
+        """All that it told before is in `lines`."""
+        self.tell("sync")
+        return self
+
     def told(self, word):
         """What it told last about this, as a dict."""
+        self.sync()
         line = [line for line in self.lines if line.startswith(word + " ")][-1]
         return dict(pair.split("=", 1) for pair in line.split()[1:])
 
@@ -133,12 +139,15 @@ class Client:
 
     def enter(self, username, password="secret1"):
         """Registers and logs in."""
-        answer = self.post("/api/auth/register", data={"username": username, "password": password})
-        assert answer.status in (201, 409), answer.body
-        answer = self.post("/api/auth/login", form={"username": username, "password": password})
-        assert answer.status == 200, answer.body
+        # On a machine that has much else to do a password may take longer than a request may.
+        until(lambda: self.post("/api/auth/register", data={"username": username, "password": password}).status in (201, 409), 20)
+        answer = until(lambda: self.logged_in(username, password), 20)
         self.token = answer.json["access_token"]
         return self
+
+    def logged_in(self, username, password):
+        answer = self.post("/api/auth/login", form={"username": username, "password": password})
+        return answer if answer.status == 200 else None
 
     def close(self):
         self.connection.close()

@@ -274,3 +274,9 @@ def test_faulty_settings_are_told(settings, fault):
     run = subprocess.run([BUILD / "services/edge/edge"], env={"PATH": os.environ["PATH"], **settings}, capture_output=True,
                          text=True, timeout=20)
     assert run.returncode == 2 and fault in run.stderr
+
+
+def test_a_port_in_use_is_told(world):
+    run = subprocess.run([BUILD / "services/edge/edge"], capture_output=True, text=True, timeout=20,
+                         env={"PATH": os.environ["PATH"], "EDGE_LISTEN": f"127.0.0.1:{world.edge.port}"})
+    assert run.returncode == 1 and "address already in use" in run.stderr

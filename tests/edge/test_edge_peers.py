@@ -1,5 +1,6 @@
 """What the edge knows of its peers: health, and which inventory leads which product."""
 
+import itertools
 import signal
 import time
 
@@ -7,6 +8,8 @@ import pytest
 
 from edge_world import Fake, until
 from test_edge_calls import NOBODY, token_of
+
+serial = itertools.count(1)
 
 
 def status(world):
@@ -68,10 +71,10 @@ def test_a_product_stays_with_one_inventory_while_that_serves(worlds):
     client = world.edge.client(token_of(NOBODY))  # a fake sells to anyone
 
     def led_by(product):
-        before = [len(fake.lines) for fake in world.fakes]
-        assert client.buy(product).status == 201
-        time.sleep(0.01)
-        return next(i for i, fake in enumerate(world.fakes) if len(fake.lines) > before[i])
+        key = f"{product}-{next(serial)}"
+        assert client.buy(product, headers={"Idempotency-Key": key}).status == 201
+        living = [i for i, fake in enumerate(world.fakes) if fake.process.poll() is None]
+        return next(i for i in living if any(f" key={key} " in told for told in world.fakes[i].sync().lines[-3:]))
 
     products = range(1, 61)
     until(lambda: all(peer["state"] == "serving" for peer in client.get("/health").json["inventory"]))
