@@ -26,9 +26,11 @@
  *            a tombstone, so that a grant or extend that is still under way finds its token too
  *            low.
  *   forget   deletes whatever begins with a request id: for leases of which lockd knows no token.
- * No order shortens a key's life and none lowers a fence. The value holds the token, so every
- * attempt has its own: with the request id alone, a late release of one attempt would delete the
- * next one's grant.
+ * No order shortens a key's life and none lowers a fence: what was left in the socket of a dropped
+ * connection may still run beside the orders of the next. A grant or extend that a node executes
+ * later than lockd waits for it does nothing at all, by the node's clock as lockd has seen it run.
+ * The value holds the token, so every attempt has its own: with the request id alone, a late
+ * release of one attempt would delete the next one's grant.
  *
  * TOKENS. max(wall clock in us, highest token seen + 1, min_token + 1); below 2^53, as numbers in
  * Lua are doubles; decimal text on the wire. A wall clock that is wrong costs one more round, as
@@ -87,7 +89,9 @@
  * ADMISSION (admission.c has the details). On every connection, before its first vote: not a
  * replica, no eviction, not one server under two names, the same cluster's epoch. The same run of
  * the server as recorded: votes. Another run, but every write was on disk before its answer:
- * recorded, votes. Otherwise quarantine, then epoch and floor as above.
+ * recorded, votes. Otherwise quarantine, then epoch and floor as above; a node that restarts again
+ * meanwhile begins anew, as it may have been admitted elsewhere and have forgotten again. Only when
+ * all nodes have forgotten do the wall clock and the highest token that lockd knows stand in.
  *
  * WHAT IS PROMISED while a quorum of nodes votes, their clocks and lockd's run within 1 % of each
  * other, and lockd's pauses are shorter than what is left of a lease when it is granted:
