@@ -20,7 +20,7 @@
 #define ID       "1:abc:0:60000"
 #define FENCE_MS 700
 #define TOKENS   12
-#define ORDERS   20000
+#define ORDERS   4000
 #define START_US UINT64_C(1700000000000000)
 
 struct pair {
