@@ -131,13 +131,19 @@ static void on_lock(void *arg, const struct lane_lock_answer *answer)
     lanes_wake(lanes, lane);
 }
 
+/* A spent lease is released behind the question for the next one: lockd, which has a waiter then,
+ * hands over in one round of its nodes instead of a release and a grant. */
 static void acquire(struct lane *lane)
 {
     struct lanes *lanes = lane->lanes;
+    bool spent = lane->leased;
+    struct lane_lease old = lane->lease;
+    lane->leased = false;
     lane->waits = LANE_FOR_LOCK;
     lane->asked_us = lanes_now_us(lanes);
     lanes->options.locks.acquire(lanes->options.locks.arg, lane->product_id, lane->min_token,
                                  lanes->options.patience_us, on_lock, lane);
+    if (spent) lanes->options.locks.release(lanes->options.locks.arg, lane->product_id, &old);
 }
 
 /* A lease serves no further batch when it was for one order only, when others wait for it, or when
@@ -186,7 +192,6 @@ static void step_sold_out(struct lane *lane)
 static void step_selling(struct lane *lane)
 {
     const struct lanes *lanes = lane->lanes;
-    if (lane->leased && lease_spent(lane)) lane_give_up_lease(lane);
     enum lanes_quorum quorum = lanes_quorum(lanes);
     if (quorum == LANES_QUORUM_NO) {
         below_quorum(lane);
@@ -199,7 +204,7 @@ static void step_selling(struct lane *lane)
         ask_voting(lane);
         return;
     }
-    if (!lane->leased) {
+    if (!lane->leased || lease_spent(lane)) {
         acquire(lane);
         return;
     }

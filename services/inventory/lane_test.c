@@ -113,6 +113,7 @@ static void strict_mode_takes_one_lock_for_each_purchase(void **state)
         assert_answer(&buyers[i], REASON_NONE);
     assert_int_equal(world.acquired, 10);
     assert_int_equal(world.released, 10);
+    assert_int_equal(world.handed_on, 9); /* all but the last */
     assert_int_equal(world.sells, 10);
 }
 
@@ -396,6 +397,7 @@ static void G6_a_lost_answer_is_settled_under_a_higher_token(void **state)
         world_answer(&world, call, &lost);
         assert_int_equal(one.answers, 0);
         assert_int_equal(world.open_leases, 0); /* released before the new one is asked for */
+        assert_int_equal(world.handed_on, 0);
         assert_int_equal(world.last_min_token, token);
         world.auto_locks = true;
         world_settle(&world);

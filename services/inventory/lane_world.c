@@ -86,6 +86,8 @@ static void release(void *arg, int64_t product_id, const struct lane_lease *leas
     CHECK(strcmp(world->held[product_id], lease->request_id) == 0);
     world->held[product_id][0] = '\0';
     world->released++;
+    for (size_t i = 0; i < WORLD_CALLS_MAX; i++)
+        world->handed_on += world->acquires[i].open && world->acquires[i].product_id == product_id;
     world->open_leases--;
 }
 

@@ -73,6 +73,7 @@ struct world {
     bool asked; /* a question for the votes is open */
     uint64_t asked_us;
     unsigned acquired, released, asks, sells, looks;
+    unsigned handed_on; /* releases behind an acquire of the same product */
     unsigned open_leases;
     char held[WORLD_PRODUCTS + 1]
              [LANE_REQUEST_ID_BYTES_MAX + 1]; /* the lease of a product, or "" */
