@@ -96,10 +96,6 @@ class System:
         self.environment.update(settings(self) if callable(settings) else settings or {})
         self._urls = None
 
-    def built(self):
-        build = ROOT / self.environment["BUILD_DIR"]
-        return all((build / "services" / name / name).exists() for name in SERVICES)
-
     def local(self, *arguments, fails=False):
         """Runs compose/local; what it prints is what a failed test shows."""
         ours = {name: value for name, value in os.environ.items() if name not in FOREIGN}
