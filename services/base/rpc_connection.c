@@ -5,23 +5,24 @@
 #include <stdlib.h>
 #include <utlist.h>
 
-#define BURST_US       1000
-#define BURST_MESSAGES 32 /* half of what NNG queues per pipe */
+#define UNHEARD_MAX   32 /* half of what NNG queues per pipe */
+#define PACE_US       1000
+#define PACE_MESSAGES 8
 
 static bool route_send(struct rpc_route *route)
 {
     struct rpc_connection *connection = route->connection;
     struct rpc_connections *all = connection->all;
     if (route->envelope.frames == 0) return true;
-    if (connection->burst >= BURST_MESSAGES) {
+    if (connection->unheard >= UNHEARD_MAX) {
         uint64_t now_us = loop_now_us(all->loop);
-        if (now_us - connection->burst_us < BURST_US) return false;
-        connection->burst_us = now_us;
-        connection->burst = 0;
+        if (now_us - connection->paced_us < PACE_US) return false;
+        connection->paced_us = now_us;
+        connection->unheard -= PACE_MESSAGES;
     }
     struct span header = {route->header, route->header_bytes};
     if (!rpc_socket_send(all->socket, header, &route->envelope)) return false;
-    connection->burst++;
+    connection->unheard++;
     rpc_envelope_clear(&route->envelope);
     return true;
 }
@@ -39,7 +40,7 @@ static void on_flush(void *arg)
         rpc_route_settle(route);
     }
     if (all->waiting == NULL) return;
-    timer_start(&all->flush_again, loop_timers(all->loop), loop_now_us(all->loop) + BURST_US,
+    timer_start(&all->flush_again, loop_timers(all->loop), loop_now_us(all->loop) + PACE_US,
                 on_flush, all);
 }
 
@@ -76,6 +77,12 @@ struct rpc_connection *rpc_connection_find(struct rpc_connections *all, uint32_t
     struct rpc_connection *connection;
     HASH_FIND(hh, all->table, &pipe, sizeof pipe, connection);
     return connection;
+}
+
+/* It may have sent this before it read our last ones: hence not all of them are taken for read. */
+void rpc_connection_heard(struct rpc_connection *connection)
+{
+    connection->unheard /= 2;
 }
 
 static void route_free(struct rpc_route *route)

@@ -8,8 +8,10 @@
  * Routes that carry nothing are forgotten, apart from the last few of each connection: those of our
  * own client live as long as the connection.
  *
- * NNG queues 64 messages per pipe and silently drops what comes after. So a connection is handed a
- * bounded number of messages a millisecond; what is above waits in its envelopes.
+ * NNG queues 64 messages per pipe and silently drops what comes after, and does not say how many
+ * are queued. But callers wait for answers before they call again: who calls has read. So a
+ * connection gets 32 messages in a row without a word from it, and from then on a few a
+ * millisecond; what is above waits in its envelopes.
  *
  * Part of rpc_server. Thread    the loop's only.
  */
@@ -48,8 +50,8 @@ struct rpc_connection {
     struct rpc_route *routes;
     struct rpc_route *kept[RPC_ROUTES_KEPT];
     unsigned kept_next;
-    uint64_t burst_us; /* when the present millisecond began */
-    uint32_t burst;    /* messages handed over in it */
+    uint32_t unheard;  /* messages sent that it may not have read yet, as far as we can tell */
+    uint64_t paced_us; /* when more were last allowed */
     UT_hash_handle hh; /* in connections->table, by pipe */
 };
 
@@ -73,6 +75,9 @@ void rpc_connections_fini(struct rpc_connections *all);
 struct rpc_connection *rpc_connection_add(struct rpc_connections *all, uint32_t pipe);
 struct rpc_connection *rpc_connection_find(struct rpc_connections *all, uint32_t pipe);
 void rpc_connection_remove(struct rpc_connection *connection);
+
+/* A message came from it. */
+void rpc_connection_heard(struct rpc_connection *connection);
 
 /* Finds or makes it. Call rpc_route_settle when done with it. */
 struct rpc_route *rpc_route_get(struct rpc_connection *connection, struct span header);

@@ -156,7 +156,7 @@ static void a_server_survives_10000_broken_messages(void **state)
     struct world world;
     world_open(&world);
     struct plain plain;
-    plain_dial(&plain, &world);
+    plain_dial(&plain, &world, 1024);
     uint64_t seed = 20260102;
     for (uint32_t i = 0; i < MESSAGES; i++) {
         struct bytes bytes = broken_message(&seed, 1 + draw(&seed, 50), add_good_call);

@@ -180,6 +180,7 @@ static void on_message(void *arg, const struct rpc_message *message)
         rpc_drop(server, RPC_DROP_MALFORMED);
         return;
     }
+    rpc_connection_heard(connection);
     struct rpc_route *route = rpc_route_get(connection, message->header);
     route->open++; /* it stays while we are here, whatever the handlers do */
     struct span frame;

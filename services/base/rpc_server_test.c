@@ -23,7 +23,7 @@ static void open_scene(struct scene *scene, uint32_t calls_max, uint32_t calls_t
 {
     world_init(&scene->world);
     world_serve(&scene->world, calls_max, calls_total_max);
-    plain_dial(&scene->plain, &scene->world);
+    plain_dial(&scene->plain, &scene->world, 1024);
 }
 
 static void close_scene(struct scene *scene)
@@ -189,7 +189,7 @@ static void past_the_window_of_a_connection_calls_are_refused(void **state)
     assert_int_equal(scene.world.probe.open, 3);
     /* Another connection has a window of its own. */
     struct plain other;
-    plain_dial(&other, &scene.world);
+    plain_dial(&other, &scene.world, 1024);
     bytes_add_call(&bytes, 1, "Bump", NULL);
     assert_int_equal(plain_ask(&other, &bytes), REASON_NONE);
     plain_close(&other);
@@ -227,7 +227,7 @@ static void past_the_total_calls_are_refused(void **state)
     struct scene scene;
     open_scene(&scene, 0, 4);
     struct plain other;
-    plain_dial(&other, &scene.world);
+    plain_dial(&other, &scene.world, 1024);
     struct bytes bytes = {0};
     add_held(&bytes, 1, 200, true);
     add_held(&bytes, 2, 200, true);
@@ -273,7 +273,7 @@ static void a_message_above_a_mebibyte_costs_its_sender_the_connection(void **st
     struct scene scene;
     open_scene(&scene, 0, 0);
     struct plain other;
-    plain_dial(&other, &scene.world);
+    plain_dial(&other, &scene.world, 1024);
     struct bytes bytes = {0};
     char *garbage = xcalloc(1, 1200000);
     bytes_add(&bytes, garbage, 1200000);
@@ -324,6 +324,26 @@ static void a_call_that_comes_twice_is_executed_once(void **state)
     close_scene(&scene);
 }
 
+/* Each gets a message of its own; NNG keeps 64 for a connection and drops the rest in silence. */
+static void answers_to_many_contexts_at_once_all_arrive(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene, 0, 0);
+    enum { CONTEXTS = 600 };
+    for (uint32_t i = 0; i < CONTEXTS; i++) {
+        struct bytes bytes = {0};
+        add_held(&bytes, 1, 3000, false);
+        plain_send(&scene.plain, PLAIN_ID + i, &bytes);
+    }
+    world_run_ms(&scene.world, 100);
+    assert_int_equal(scene.world.probe.open, CONTEXTS);
+    probe_fini(&scene.world.probe); /* answers all of them in one turn */
+    for (uint32_t i = 0; i < CONTEXTS; i++)
+        assert_int_equal(plain_reason(&scene.plain, 1), REASON_DOWN);
+    close_scene(&scene);
+}
+
 static void a_plain_program_can_cancel_from_another_request(void **state)
 {
     (void)state;
@@ -349,7 +369,7 @@ static void a_lost_connection_tells_its_handlers(void **state)
     struct scene scene;
     open_scene(&scene, 0, 0);
     struct plain other;
-    plain_dial(&other, &scene.world);
+    plain_dial(&other, &scene.world, 1024);
     struct bytes bytes = {0};
     for (uint64_t id = 1; id <= 20; id++)
         add_held(&bytes, id, 3000, id > 10);
@@ -405,7 +425,7 @@ static void a_caller_that_does_not_read_harms_itself_only(void **state)
     struct scene scene;
     open_scene(&scene, 0, 0);
     struct plain deaf;
-    plain_dial(&deaf, &scene.world);
+    plain_dial(&deaf, &scene.world, 0);
     Quorate__Probe__V1__EchoRequest echo = QUORATE__PROBE__V1__ECHO_REQUEST__INIT;
     echo.bytes = 200000;
     enum { CALLS = 300 };
@@ -568,6 +588,7 @@ int main(void)
         cmocka_unit_test(a_message_above_a_mebibyte_costs_its_sender_the_connection),
         cmocka_unit_test(a_reply_that_fits_no_frame_is_an_unknown_outcome),
         cmocka_unit_test(a_call_that_comes_twice_is_executed_once),
+        cmocka_unit_test(answers_to_many_contexts_at_once_all_arrive),
         cmocka_unit_test(a_plain_program_can_cancel_from_another_request),
         cmocka_unit_test(a_lost_connection_tells_its_handlers),
         cmocka_unit_test(what_cannot_be_parsed_is_dropped_and_counted),

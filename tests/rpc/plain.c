@@ -14,10 +14,11 @@ static nng_socket socket_of(const struct plain *plain)
     return (nng_socket){plain->socket};
 }
 
-void plain_dial(struct plain *plain, struct world *world)
+void plain_dial(struct plain *plain, struct world *world, int recv_queue)
 {
     nng_socket socket;
     CHECK(nng_req0_open_raw(&socket) == 0);
+    CHECK(nng_socket_set_int(socket, NNG_OPT_RECVBUF, recv_queue) == 0);
     CHECK(nng_dial(socket, world->url, NULL, 0) == 0);
     *plain = (struct plain){.world = world, .socket = socket.id};
 }

@@ -22,7 +22,8 @@ struct plain {
     struct span rest; /* of them, not handed out yet */
 };
 
-void plain_dial(struct plain *plain, struct world *world);
+/* `recv_queue` messages are read ahead: many by a caller in a hurry, none by one that is deaf. */
+void plain_dial(struct plain *plain, struct world *world, int recv_queue);
 void plain_listen(struct plain *plain, struct world *world);
 void plain_close(struct plain *plain);
 
