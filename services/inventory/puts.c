@@ -43,6 +43,7 @@ struct puts {
     struct puts_options options;
     struct put *products; /* by id */
     struct put *starting;
+    unsigned flights; /* in the air */
     struct puts_counts counts;
     /* The same for the metrics; NULL without. */
     uint64_t *puts_total;
@@ -57,12 +58,20 @@ static void count(uint64_t *own, uint64_t *shown)
     if (shown != NULL) (*shown)++;
 }
 
-/* One script: these products to one node. */
-struct shipment {
+/* Rounds that started together, on their way. */
+struct flight {
     struct puts *puts;
-    unsigned node;
+    unsigned open; /* nodes that owe an answer */
+    bool in_the_air;
+    struct shipment {
+        struct flight *flight;
+        unsigned node;
+    } shipments[STOCK_NODES_MAX];
     size_t count;
-    struct put *products[PUTS_CHUNK];
+    struct cargo {
+        struct put *put;  /* there as long as a node of its targets owes an answer */
+        uint32_t targets; /* as sent */
+    } cargo[PUTS_CHUNK];
 };
 
 struct puts *puts_new(const struct puts_options *options)
@@ -242,50 +251,67 @@ static void finish_all(struct put *ended)
     }
 }
 
+/* One node's answer has come, or will never. With two of five still out a flight has landed: a node
+ * that hangs must not hold back what is for the others. */
+static void touch_down(struct flight *flight)
+{
+    struct puts *puts = flight->puts;
+    if (flight->in_the_air && flight->open <= puts->options.port->node_count / 2) {
+        flight->in_the_air = false;
+        puts->flights--;
+        if (puts->starting != NULL) puts->options.flush_later(puts->options.arg);
+    }
+    if (flight->open == 0) free(flight);
+}
+
 static void on_written(void *arg, const struct stock_node *held)
 {
-    struct shipment *shipment = arg;
-    uint32_t bit = UINT32_C(1) << shipment->node;
+    const struct shipment *shipment = arg;
+    struct flight *flight = shipment->flight;
+    unsigned node = shipment->node;
+    uint32_t bit = UINT32_C(1) << node;
     struct put *ended = NULL;
-    for (size_t i = 0; i < shipment->count; i++) {
-        struct put *put = shipment->products[i];
+    size_t place = 0; /* in what the node was sent */
+    for (size_t i = 0; i < flight->count; i++) {
+        if ((flight->cargo[i].targets & bit) == 0) continue;
+        struct put *put = flight->cargo[i].put;
         CHECK(put->state == PUT_UNDER_WAY && (put->awaited & bit) != 0);
         put->awaited &= ~bit;
         if (held != NULL) {
-            put->held[shipment->node] = held[i];
+            put->held[node] = held[place++];
             put->missed &= ~bit;
         } else {
             put->missed |= bit;
         }
         if (put->awaited == 0) DL_APPEND2(ended, put, prev, next_in_list);
     }
-    free(shipment);
+    flight->open--;
+    touch_down(flight);
     finish_all(ended);
 }
 
-static void ship(struct puts *puts, unsigned node, struct put *const *round, size_t count)
+static void ship(struct flight *flight, unsigned node)
 {
-    const struct stock_port *port = puts->options.port;
+    const struct stock_port *port = flight->puts->options.port;
     struct stock_value values[PUTS_CHUNK];
-    struct shipment *shipment = xcalloc(1, sizeof *shipment);
+    size_t count = 0;
     uint32_t bit = UINT32_C(1) << node;
-    shipment->puts = puts;
-    shipment->node = node;
-    for (size_t i = 0; i < count; i++) {
-        if ((round[i]->targets & bit) == 0) continue;
-        values[shipment->count] = round[i]->value;
-        shipment->products[shipment->count++] = round[i];
+    for (size_t i = 0; i < flight->count; i++) {
+        if (flight->cargo[i].targets & bit) values[count++] = flight->cargo[i].put->value;
     }
-    bool sent = shipment->count > 0 &&
-                port->write(port->arg, node, values, shipment->count, on_written, shipment);
-    for (size_t i = 0; i < shipment->count; i++) {
+    flight->shipments[node] = (struct shipment){flight, node};
+    bool sent = count > 0 &&
+                port->write(port->arg, node, values, count, on_written, &flight->shipments[node]);
+    flight->open += sent;
+    for (size_t i = 0; i < flight->count; i++) {
+        struct cargo *cargo = &flight->cargo[i];
+        if ((cargo->targets & bit) == 0) continue;
         if (sent) {
-            shipment->products[i]->awaited |= bit;
+            cargo->put->awaited |= bit;
         } else {
-            shipment->products[i]->missed |= bit; /* matters if it is up, and only too busy */
+            cargo->put->missed |= bit; /* matters if it is up, and only too busy */
         }
     }
-    if (!sent) free(shipment);
 }
 
 static void begin(struct puts *puts, struct put *put)
@@ -303,24 +329,33 @@ static void begin(struct puts *puts, struct put *put)
     }
 }
 
-void puts_flush(struct puts *puts)
+/* Appends to `ended` the rounds that no node takes part in. */
+static void take_off(struct puts *puts, struct put **ended)
+{
+    struct flight *flight = xcalloc(1, sizeof *flight);
+    flight->puts = puts;
+    while (puts->starting != NULL && flight->count < PUTS_CHUNK) {
+        struct put *put = puts->starting;
+        DL_DELETE2(puts->starting, put, prev, next_in_list);
+        begin(puts, put);
+        flight->cargo[flight->count++] = (struct cargo){put, put->targets};
+    }
+    for (unsigned node = 0; node < puts->options.port->node_count; node++)
+        ship(flight, node);
+    for (size_t i = 0; i < flight->count; i++) {
+        struct put *put = flight->cargo[i].put;
+        if (put->awaited == 0) DL_APPEND2(*ended, put, prev, next_in_list);
+    }
+    flight->in_the_air = true;
+    puts->flights++;
+    touch_down(flight);
+}
+
+void puts_flush(struct puts *puts, bool all)
 {
     struct put *ended = NULL;
-    while (puts->starting != NULL) {
-        struct put *round[PUTS_CHUNK];
-        size_t count = 0;
-        while (puts->starting != NULL && count < PUTS_CHUNK) {
-            struct put *put = puts->starting;
-            DL_DELETE2(puts->starting, put, prev, next_in_list);
-            begin(puts, put);
-            round[count++] = put;
-        }
-        for (unsigned node = 0; node < puts->options.port->node_count; node++)
-            ship(puts, node, round, count);
-        for (size_t i = 0; i < count; i++) {
-            if (round[i]->awaited == 0) DL_APPEND2(ended, round[i], prev, next_in_list);
-        }
-    }
+    while (puts->starting != NULL && (all || puts->flights < PUTS_FLIGHTS_MAX))
+        take_off(puts, &ended);
     finish_all(ended);
 }
 

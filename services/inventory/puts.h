@@ -3,7 +3,9 @@
  * A put of a product is a round: the value goes to all nodes that are up, and the round ends when
  * each has answered or timed out. One round of a product at a time, so that its answers belong to
  * one value; of what comes meanwhile only the newest version makes the next round. Rounds that
- * start in one turn of the loop share one script per node.
+ * start together share one script per node: a flight. Two flights are in the air at most, until a
+ * majority of the nodes has answered; what comes meanwhile starts together when one has landed, so
+ * that scripts grow with the load instead of their number.
  *
  * A node that is up but did not acknowledge is repeated to, with growing pauses, until it did, went
  * down, or a newer round has covered it. Past repeats_max such products the node is reported as
@@ -26,6 +28,7 @@
 #define PUTS_REPEAT_US     100000  /* first pause; doubles */
 #define PUTS_REPEAT_MAX_US 1600000 /* longest pause */
 #define PUTS_CHUNK         128     /* products in one script */
+#define PUTS_FLIGHTS_MAX   2
 
 struct puts;
 struct metrics;
@@ -51,7 +54,8 @@ void puts_free(struct puts *puts);
 void puts_put(struct puts *puts, const struct stock_value *value, stock_stored_fn *on_stored,
               void *arg);
 
-void puts_flush(struct puts *puts);
+/* `all`: whatever is in the air, because somebody is about to ask the nodes. */
+void puts_flush(struct puts *puts, bool all);
 
 struct puts_counts {
     uint64_t puts;    /* asked for */

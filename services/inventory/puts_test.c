@@ -59,7 +59,7 @@ static void flush(struct world *world)
 {
     while (world->fake->flush_wanted) {
         world->fake->flush_wanted = false;
-        puts_flush(world->puts);
+        puts_flush(world->puts, false);
     }
 }
 
@@ -160,13 +160,64 @@ static void products_of_one_turn_share_a_script(void **state)
     for (int product = 1; product <= 300; product++)
         put(world, product, product, 11);
     flush(world);
-    size_t scripts = (300 + PUTS_CHUNK - 1) / PUTS_CHUNK;
-    assert_int_equal(world->fake->nodes[0].writes, scripts);
-    for (size_t i = 0; i < scripts; i++)
+    assert_int_equal(world->fake->nodes[0].writes, PUTS_FLIGHTS_MAX);
+    for (int i = 0; i < 3; i++)
         deliver_to_all(world);
+    assert_int_equal(world->fake->nodes[0].writes, (300 + PUTS_CHUNK - 1) / PUTS_CHUNK);
     assert_int_equal(world->answers, 300);
     for (int product = 1; product <= 300; product++)
         assert_held(world, 4, product, product);
+}
+
+/* Under load the scripts get larger, not more. */
+static void what_comes_while_two_flights_are_in_the_air_flies_together(void **state)
+{
+    struct world *world = *state;
+    for (int product = 1; product <= 10; product++) {
+        put(world, product, product, 11);
+        flush(world);
+    }
+    for (unsigned node = 0; node < NODES; node++)
+        assert_int_equal(world->fake->nodes[node].writes, 2);
+    fake_deliver(world->fake, 0, FAKE_DONE);
+    fake_deliver(world->fake, 1, FAKE_DONE);
+    flush(world);
+    assert_int_equal(world->fake->nodes[0].writes, 2);
+    fake_deliver(world->fake, 2, FAKE_LOST); /* the third has spoken: landed */
+    flush(world);
+    for (unsigned node = 0; node < NODES; node++) {
+        assert_int_equal(world->fake->nodes[node].writes, 3);
+        assert_int_equal(world->fake->nodes[node].products_written, 10);
+    }
+    for (int i = 0; i < 3; i++)
+        deliver_to_all(world);
+    assert_int_equal(world->answers, 10);
+    for (int product = 1; product <= 10; product++)
+        assert_held(world, 4, product, product);
+}
+
+static void who_is_about_to_ask_the_nodes_waits_for_no_flight(void **state)
+{
+    struct world *world = *state;
+    for (int product = 1; product <= 4; product++) {
+        put(world, product, product, 11);
+        flush(world);
+    }
+    puts_flush(world->puts, true);
+    assert_int_equal(world->fake->nodes[0].products_written, 4);
+    for (int i = 0; i < 4; i++)
+        deliver_to_all(world);
+    assert_int_equal(world->answers, 4);
+    put(world, 5, 5, 11); /* and the count of flights is right again */
+    flush(world);
+    put(world, 6, 6, 11);
+    flush(world);
+    put(world, 7, 7, 11);
+    flush(world);
+    assert_int_equal(world->fake->nodes[0].products_written, 6);
+    for (int i = 0; i < 3; i++)
+        deliver_to_all(world);
+    assert_int_equal(world->answers, 7);
 }
 
 static void a_node_that_is_down_is_not_waited_for_nor_repeated_to(void **state)
@@ -364,6 +415,8 @@ int main(void)
         CASE(of_puts_that_come_meanwhile_only_the_newest_goes_out),
         CASE(a_put_never_joins_a_round_that_began_before_it),
         CASE(products_of_one_turn_share_a_script),
+        CASE(what_comes_while_two_flights_are_in_the_air_flies_together),
+        CASE(who_is_about_to_ask_the_nodes_waits_for_no_flight),
         CASE(a_node_that_is_down_is_not_waited_for_nor_repeated_to),
         CASE(with_all_nodes_down_the_answer_comes_at_the_end_of_the_turn),
         CASE(what_a_node_did_not_acknowledge_is_repeated_with_pauses),

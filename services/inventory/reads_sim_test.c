@@ -216,8 +216,8 @@ static void sell(struct world *world, int64_t product)
 
 static void flush(struct world *world)
 {
-    puts_flush(world->puts);
-    puts_flush(world->others_puts);
+    puts_flush(world->puts, false);
+    puts_flush(world->others_puts, true);
     if (!world->reads_flush_wanted) return;
     world->reads_flush_wanted = false;
     reads_flush(world->reads);

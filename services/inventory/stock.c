@@ -274,7 +274,7 @@ static void on_turn(void *arg)
     struct reading *unanswered = NULL;
     struct reading *readings = stock->readings;
     stock->readings = NULL;
-    puts_flush(stock->puts);
+    puts_flush(stock->puts, readings != NULL);
     while (readings != NULL) {
         struct reading *reading = readings;
         DL_DELETE(readings, reading);
