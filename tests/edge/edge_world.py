@@ -17,7 +17,7 @@ import urllib.parse
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("BUILD_DIR", "build/dev")
 SECRET = "a secret of at least thirty-two bytes"
-SANITIZER_WORDS = ("AddressSanitizer", "ThreadSanitizer", "LeakSanitizer", "runtime error", "check.failed", "Assertion")
+SANITIZER_WORDS = ("AddressSanitizer", "ThreadSanitizer", "LeakSanitizer", "runtime error", "check.failed", "Assertion", "close.stuck")
 
 PORTS = range(int(os.environ.get("TEST_EDGE_PORT_BASE", "24100")), 65536)
 BLOCK = 100
