@@ -1,7 +1,7 @@
 #include "edge/body.h"
 
 #include "base/check.h"
-#include "edge/utf8.h"
+#include "base/utf8.h"
 
 #include <inttypes.h>
 #include <jansson.h>

@@ -1,7 +1,7 @@
 #include "edge/edge_conf.h"
 
 #include "base/log.h"
-#include "edge/utf8.h"
+#include "base/utf8.h"
 
 static const struct conf_entry table[] = {
     CONF_CHECKED(struct edge_conf, listen, "EDGE_LISTEN", "127.0.0.1:8080",

@@ -1,6 +1,6 @@
 #include "edge/form.h"
 
-#include "edge/utf8.h"
+#include "base/utf8.h"
 
 static int hex_value(char digit)
 {

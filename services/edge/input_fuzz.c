@@ -11,7 +11,7 @@
 #include "edge/form.h"
 #include "edge/jwt.h"
 #include "edge/routes.h"
-#include "edge/utf8.h"
+#include "base/utf8.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
 

@@ -1,7 +1,7 @@
 #include "edge/json.h"
 
 #include "base/check.h"
-#include "edge/utf8.h"
+#include "base/utf8.h"
 
 #include <stdlib.h>
 #include <time.h>

@@ -1,5 +1,5 @@
 #include "edge/json.h"
-#include "edge/utf8.h"
+#include "base/utf8.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

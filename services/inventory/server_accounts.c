@@ -2,7 +2,7 @@
 #include "inventory/server_parts.h"
 
 #include "base/check.h"
-#include "inventory/utf8.h"
+#include "base/utf8.h"
 
 #include <stdlib.h>
 
@@ -50,14 +50,14 @@ static void on_account(void *arg, enum store_outcome outcome, const struct store
 
 static const char *create_fault(const Quorate__Inventory__V1__CreateAccountRequest *input)
 {
-    size_t characters = utf8_characters(span_of(input->username));
+    long characters = utf8_length(span_of(input->username));
     if (characters < 3 || characters > 50) return "username must have 3 to 50 characters";
     struct span email = span_of(input->email);
-    if (email.bytes > 320 || utf8_characters(email) == SIZE_MAX) {
+    if (email.bytes > 320 || utf8_length(email) < 0) {
         return "email must have at most 320 bytes";
     }
     struct span hash = span_of(input->password_hash);
-    if (hash.bytes < 1 || hash.bytes > 256 || utf8_characters(hash) == SIZE_MAX) {
+    if (hash.bytes < 1 || hash.bytes > 256 || utf8_length(hash) < 0) {
         return "password_hash must have 1 to 256 bytes";
     }
     return NULL;
@@ -87,7 +87,7 @@ void server_find_account(Quorate__Inventory__V1__Accounts_Service *service,
 {
     const struct accounts_service *self = (const struct accounts_service *)service;
     struct span username = span_of(input->username);
-    if (username.bytes < 1 || username.bytes > 200 || utf8_characters(username) == SIZE_MAX) {
+    if (username.bytes < 1 || username.bytes > 200 || utf8_length(username) < 0) {
         rpc_request_fail(closure_data, REASON_NOT_FOUND, "Account not found", NULL);
         return;
     }

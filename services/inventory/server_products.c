@@ -2,7 +2,7 @@
 #include "inventory/server_parts.h"
 
 #include "base/check.h"
-#include "inventory/utf8.h"
+#include "base/utf8.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -181,16 +181,16 @@ static void on_created(void *arg, enum store_outcome outcome, const struct store
 
 static const char *create_fault(const Quorate__Inventory__V1__CreateProductRequest *input)
 {
-    size_t characters = utf8_characters(span_of(input->name));
+    long characters = utf8_length(span_of(input->name));
     if (characters < 1 || characters > 200) return "name must have 1 to 200 characters";
     if (input->price < 1 || input->price > PRICE_MAX) return "price must be from 1 to 10^12";
     if (input->stock < 0 || input->stock > STOCK_MAX) return "stock must be from 0 to 10^12";
     struct span description = span_of(input->description);
-    if (description.bytes > 10000 || utf8_characters(description) == SIZE_MAX) {
+    if (description.bytes > 10000 || utf8_length(description) < 0) {
         return "description must have at most 10000 bytes of UTF-8";
     }
     struct span key = span_of(input->idempotency_key);
-    if (key.bytes > SALE_KEY_BYTES_MAX || utf8_characters(key) == SIZE_MAX) {
+    if (key.bytes > SALE_KEY_BYTES_MAX || utf8_length(key) < 0) {
         return "idempotency_key must have at most 255 bytes of UTF-8";
     }
     return NULL;

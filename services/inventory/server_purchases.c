@@ -2,7 +2,7 @@
 #include "inventory/server_parts.h"
 
 #include "base/check.h"
-#include "inventory/utf8.h"
+#include "base/utf8.h"
 
 #include <stdlib.h>
 
@@ -74,7 +74,7 @@ static const char *buy_fault(const Quorate__Inventory__V1__BuyRequest *input)
     if (key.bytes < 1 || key.bytes > SALE_KEY_BYTES_MAX) {
         return "idempotency_key must have 1 to 255 bytes";
     }
-    if (utf8_characters(key) == SIZE_MAX) return "idempotency_key must be UTF-8";
+    if (utf8_length(key) < 0) return "idempotency_key must be UTF-8";
     return NULL;
 }
 

@@ -1,4 +1,4 @@
-#include "edge/utf8.h"
+#include "base/utf8.h"
 
 static bool continues(const char *at, size_t count)
 {

@@ -2,8 +2,8 @@
  *
  * Strict: no overlong forms, no surrogates, nothing above U+10FFFF.
  */
-#ifndef QUORATE_EDGE_UTF8_H
-#define QUORATE_EDGE_UTF8_H
+#ifndef QUORATE_BASE_UTF8_H
+#define QUORATE_BASE_UTF8_H
 
 #include "base/span.h"
 
