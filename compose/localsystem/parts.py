@@ -22,6 +22,10 @@ ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 SANITIZERS = ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS")
 
 
+# Postgres' data when its account can't reach LOCAL_DIR.
+ELSEWHERE = Path("/var/lib/quorate-local")
+
+
 def program(name, package):
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/bin")
     if path is None:
@@ -98,7 +102,7 @@ class Postgres(Part):
             return Path(self.settings["POSTGRES_DIR"]).absolute() / "data"
         if self.account and not self._reaches(self.process.dir):
             mark = hashlib.sha256(str(self.process.dir).encode()).hexdigest()[:12]
-            return Path(f"/var/lib/quorate-local/{mark}/data")
+            return ELSEWHERE / mark / "data"
         return self.process.dir / "data"
 
     @property
@@ -169,8 +173,10 @@ class Postgres(Part):
 
     def remove(self):
         shutil.rmtree(self.data, ignore_errors=True)
-        if self.data.parent != self.process.dir and self.data.parent.exists():
-            self.data.parent.rmdir()
+        if ELSEWHERE in self.data.parents:  # a directory that a person named stays
+            with contextlib.suppress(OSError):  # not there, or other systems' data beside it
+                self.data.parent.rmdir()
+                ELSEWHERE.rmdir()
         super().remove()
 
     def exec_argv(self, argv):
