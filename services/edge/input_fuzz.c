@@ -6,12 +6,12 @@
  *     build/fuzz/services/edge/edge_input_fuzz -max_total_time=60
  */
 #include "base/check.h"
+#include "base/utf8.h"
 #include "edge/body.h"
 #include "edge/exposition.h"
 #include "edge/form.h"
 #include "edge/jwt.h"
 #include "edge/routes.h"
-#include "base/utf8.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
 

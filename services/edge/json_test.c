@@ -1,5 +1,5 @@
-#include "edge/json.h"
 #include "base/utf8.h"
+#include "edge/json.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
