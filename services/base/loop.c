@@ -13,8 +13,9 @@ struct loop {
     struct timers timers;
     uv_timer_t alarm;     /* rings for the first of the timers */
     uint64_t alarm_us;    /* what it is set to; TIMER_NEVER: off */
-    uv_prepare_t prepare; /* tick end of what ran before polling (timers) */
-    uv_check_t check;     /* tick end of what polling ran */
+    bool rang;            /* timers are due, and run when polling is over */
+    uv_prepare_t prepare; /* tick end of what ran before polling */
+    uv_check_t check;     /* timers, and the tick end of them and of what polling ran */
     struct tick *ticks;
     struct tick **ticks_tail;
     uv_async_t wake;
@@ -27,11 +28,14 @@ struct loop {
     void *on_signal_arg;
 };
 
+/* Deadlines wait until what has arrived was read: libuv rings before it polls, and after a turn
+ * that took long (a burst, a busy machine) the answers that came in time are still in their
+ * sockets. It does not sleep meanwhile, because the alarm is set again, to now. */
 static void on_alarm(uv_timer_t *alarm)
 {
     struct loop *loop = alarm->data;
     loop->alarm_us = TIMER_NEVER;
-    timers_run(&loop->timers);
+    loop->rang = true;
 }
 
 /* libuv's timers count whole milliseconds from a cached time: one more, so that the alarm never
@@ -68,7 +72,12 @@ static void on_prepare(uv_prepare_t *prepare)
 
 static void on_check(uv_check_t *check)
 {
-    end_tick(check->data);
+    struct loop *loop = check->data;
+    if (loop->rang) {
+        loop->rang = false;
+        timers_run(&loop->timers);
+    }
+    end_tick(loop);
 }
 
 /* False: there were none. */

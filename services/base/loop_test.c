@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include <uv.h>
 
 #include <cmocka.h>
 
@@ -61,6 +62,55 @@ static void a_tick_runs_once_at_the_end_of_the_turn(void **state)
     loop_run(world.loop);
     assert_int_equal(world.ticks, 2);
     loop_free(world.loop);
+}
+
+struct late {
+    struct world world;
+    struct letter turn;
+    uv_poll_t poll;
+    int ends[2];
+    bool read;
+};
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    struct late *late = poll->data;
+    late->read = true;
+    uv_close((uv_handle_t *)poll, NULL);
+}
+
+static void expect_read(void *arg)
+{
+    struct late *late = arg;
+    assert_true(late->read);
+    loop_stop(late->world.loop);
+}
+
+/* A turn that takes longer than the timer's life, while the answer comes. */
+static void dawdle(void *arg)
+{
+    struct late *late = arg;
+    assert_int_equal(write(late->ends[1], "x", 1), 1);
+    usleep(5000);
+}
+
+static void what_has_arrived_comes_before_deadlines(void **state)
+{
+    (void)state;
+    struct late late = {.world.loop = loop_new(), .turn = {.on_loop = dawdle, .arg = &late}};
+    assert_int_equal(pipe(late.ends), 0);
+    uv_poll_init(loop_uv(late.world.loop), &late.poll, late.ends[0]);
+    late.poll.data = &late;
+    uv_poll_start(&late.poll, UV_READABLE, on_readable);
+    timer_start(&late.world.timer, loop_timers(late.world.loop),
+                loop_now_us(late.world.loop) + 1000, expect_read, &late);
+    loop_post(late.world.loop, &late.turn);
+    loop_run(late.world.loop);
+    close(late.ends[0]);
+    close(late.ends[1]);
+    loop_free(late.world.loop);
 }
 
 static void a_cancelled_tick_does_not_run(void **state)
@@ -164,6 +214,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_tick_runs_once_at_the_end_of_the_turn),
+        cmocka_unit_test(what_has_arrived_comes_before_deadlines),
         cmocka_unit_test(a_cancelled_tick_does_not_run),
         cmocka_unit_test(a_timer_never_rings_early),
         cmocka_unit_test(letters_of_another_thread_arrive_in_order),
