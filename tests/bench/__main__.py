@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 import time
+import traceback
 
 from support.system import ROOT
 
@@ -48,14 +49,17 @@ def table(rows):
 def main():
     chosen = options()
     directory = ROOT / "build" / "bench"
-    directory.mkdir(parents=True, exist_ok=True)
     ground = Ground(directory)
     run = measures.Run(ground, chosen)
     started = time.time()
     try:
         for name in chosen.only or [name for name in measures.NAMES if name not in chosen.without]:
             print(f"== {name}", flush=True)
-            getattr(run, name)()
+            try:
+                getattr(run, name)()
+            except Exception as error:  # the other measurements are worth having all the same
+                traceback.print_exc()
+                run.row(name, f"failed: {type(error).__name__}", good=False)
             broken = ground.check()
             run.row(f"invariants after {name}", "all hold" if not broken else f"{len(broken)} broken", good=not broken)
             for line in broken[:20]:

@@ -36,6 +36,7 @@ def token(secret, user_id, username):
 class Ground:
     def __init__(self, directory):
         self.directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
         self.build = ROOT / os.environ["BUILD_DIR"]
         self.system = System({"BUILD_DIR": os.environ["BUILD_DIR"]})
         self.tokens = directory / "tokens"
