@@ -19,7 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -96,8 +96,10 @@ static pid_t spawn_server(const char *kind, const char *url)
     return pid;
 }
 
+/* And ends with whoever started it. */
 static int say_ready(void)
 {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     return write(STDOUT_FILENO, "ready\n", 6) == 6 ? 0 : 1;
 }
 

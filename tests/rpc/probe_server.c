@@ -5,8 +5,10 @@
 #include "base/log.h"
 #include "base/metrics.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 
 struct program {
     struct loop *loop;
@@ -35,6 +37,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: probe_server URL [calls_max [calls_total_max]]\n");
         return 2;
     }
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nothing behind, paused or not */
     log_set_level(LOG_LEVEL_ERROR);
     struct metrics *metrics = metrics_new();
     struct program program = {.loop = loop_new()};
