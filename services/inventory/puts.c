@@ -43,7 +43,10 @@ struct puts {
     struct puts_options options;
     struct put *products; /* by id */
     struct put *starting;
+    bool urgent;      /* somebody waits for one of these */
     unsigned flights; /* in the air */
+    uint64_t took_off_us;
+    struct timer pace; /* when those that nobody waits for may take off */
     struct puts_counts counts;
     /* The same for the metrics; NULL without. */
     uint64_t *puts_total;
@@ -114,6 +117,7 @@ void puts_free(struct puts *puts)
         CHECK(put->state == PUT_REPEATING);
         forget(put);
     }
+    timer_stop(&puts->pace);
     free(puts);
 }
 
@@ -127,6 +131,7 @@ static void start(struct put *put, uint32_t targets)
     struct puts *puts = put->puts;
     put->state = PUT_STARTING;
     put->targets = targets;
+    puts->urgent = puts->urgent || put->waiters != NULL;
     DL_APPEND2(puts->starting, put, prev, next_in_list);
     puts->options.flush_later(puts->options.arg);
 }
@@ -176,6 +181,8 @@ void puts_put(struct puts *puts, const struct stock_value *value, stock_stored_f
     put->targets = all_nodes(puts);
     if (value->version > put->value.version) put->value = *value;
     wait_for(&put->waiters, on_stored, arg);
+    puts->urgent = puts->urgent || on_stored != NULL;
+    puts->options.flush_later(puts->options.arg);
 }
 
 static void on_repeat(void *arg)
@@ -351,11 +358,27 @@ static void take_off(struct puts *puts, struct put **ended)
     touch_down(flight);
 }
 
+static void on_pace(void *arg)
+{
+    struct puts *puts = arg;
+    puts->options.flush_later(puts->options.arg);
+}
+
 void puts_flush(struct puts *puts, bool all)
 {
+    struct timers *timers = puts->options.timers;
     struct put *ended = NULL;
-    while (puts->starting != NULL && (all || puts->flights < PUTS_FLIGHTS_MAX))
+    if (puts->starting == NULL) return;
+    uint64_t next_us = puts->took_off_us + PUTS_PACE_US;
+    if (!all && !puts->urgent && timers_now_us(timers) < next_us) {
+        if (!timer_running(&puts->pace)) timer_start(&puts->pace, timers, next_us, on_pace, puts);
+        return;
+    }
+    while (puts->starting != NULL && (all || puts->flights < PUTS_FLIGHTS_MAX)) {
+        puts->took_off_us = timers_now_us(timers);
         take_off(puts, &ended);
+    }
+    if (puts->starting == NULL) puts->urgent = false;
     finish_all(ended);
 }
 

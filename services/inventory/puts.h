@@ -7,6 +7,10 @@
  * majority of the nodes has answered; what comes meanwhile starts together when one has landed, so
  * that scripts grow with the load instead of their number.
  *
+ * Puts that somebody waits for leave at the end of the turn. Others leave then too if nothing has
+ * left for PUTS_PACE_US, else when that has passed: the nodes sync their disk for every script, and
+ * what is behind it there may be the lock of the next sale.
+ *
  * A node that is up but did not acknowledge is repeated to, with growing pauses, until it did, went
  * down, or a newer round has covered it. Past repeats_max such products the node is reported as
  * behind instead and the product forgotten. What a node that is down misses is not kept: it will be
@@ -29,6 +33,7 @@
 #define PUTS_REPEAT_MAX_US 1600000 /* longest pause */
 #define PUTS_CHUNK         128     /* products in one script */
 #define PUTS_FLIGHTS_MAX   2
+#define PUTS_PACE_US       4000
 
 struct puts;
 struct metrics;

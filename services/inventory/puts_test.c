@@ -196,6 +196,54 @@ static void what_comes_while_two_flights_are_in_the_air_flies_together(void **st
         assert_held(world, 4, product, product);
 }
 
+static void put_unheard(struct world *world, int64_t product, int64_t stock, int64_t version)
+{
+    puts_put(world->puts, &(struct stock_value){product, stock, version}, NULL, NULL);
+    flush(world);
+}
+
+static void puts_that_nobody_waits_for_leave_at_a_pace(void **state)
+{
+    struct world *world = *state;
+    put_unheard(world, 7, 90, 11); /* after a silence: at once */
+    assert_int_equal(world->fake->nodes[0].writes, 1);
+    deliver_to_all(world);
+    put_unheard(world, 7, 80, 12);
+    put_unheard(world, 7, 70, 13);
+    put_unheard(world, 8, 60, 14);
+    fake_advance(world->fake, PUTS_PACE_US - 1);
+    flush(world);
+    assert_int_equal(world->fake->nodes[0].writes, 1);
+    fake_advance(world->fake, 1);
+    flush(world);
+    assert_int_equal(world->fake->nodes[0].writes, 2);
+    deliver_to_all(world);
+    assert_held(world, 0, 7, 70);
+    assert_held(world, 0, 8, 60);
+    put_unheard(world, 7, 50, 15);
+    assert_int_equal(world->fake->nodes[0].writes, 2);
+    put(world, 8, 40, 16); /* with it goes what waits */
+    flush(world);
+    assert_int_equal(world->fake->nodes[0].writes, 3);
+    deliver_to_all(world);
+    assert_int_equal(world->answers, 1);
+    assert_held(world, 0, 7, 50);
+    put_unheard(world, 7, 30, 17);
+    assert_int_equal(world->fake->nodes[0].writes, 3);
+    put(world, 7, 20, 18); /* of the same product, too */
+    flush(world);
+    assert_int_equal(world->fake->nodes[0].writes, 4);
+    deliver_to_all(world);
+    put_unheard(world, 7, 10, 19);
+    puts_flush(world->puts, true);
+    assert_int_equal(world->fake->nodes[0].writes, 5);
+    deliver_to_all(world);
+    assert_held(world, 0, 7, 10);
+    fake_advance(world->fake, 10 * PUTS_PACE_US);
+    flush(world);
+    assert_int_equal(world->fake->nodes[0].writes, 5);
+}
+
 static void who_is_about_to_ask_the_nodes_waits_for_no_flight(void **state)
 {
     struct world *world = *state;
@@ -416,6 +464,7 @@ int main(void)
         CASE(a_put_never_joins_a_round_that_began_before_it),
         CASE(products_of_one_turn_share_a_script),
         CASE(what_comes_while_two_flights_are_in_the_air_flies_together),
+        CASE(puts_that_nobody_waits_for_leave_at_a_pace),
         CASE(who_is_about_to_ask_the_nodes_waits_for_no_flight),
         CASE(a_node_that_is_down_is_not_waited_for_nor_repeated_to),
         CASE(with_all_nodes_down_the_answer_comes_at_the_end_of_the_turn),

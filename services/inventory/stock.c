@@ -59,6 +59,7 @@ struct stock {
     struct level *level;
     struct tick turn; /* sends what waits */
     struct timer heartbeat;
+    bool closing;
     struct reading *readings;
     struct words *words; /* scratch for the command being written */
     struct span *args;
@@ -274,7 +275,7 @@ static void on_turn(void *arg)
     struct reading *unanswered = NULL;
     struct reading *readings = stock->readings;
     stock->readings = NULL;
-    puts_flush(stock->puts, readings != NULL);
+    puts_flush(stock->puts, readings != NULL || stock->closing);
     while (readings != NULL) {
         struct reading *reading = readings;
         DL_DELETE(readings, reading);
@@ -426,6 +427,7 @@ void stock_close(struct stock *stock)
 {
     if (stock == NULL) return;
     timer_stop(&stock->heartbeat);
+    stock->closing = true;
     for (unsigned i = 0; i < stock->node_count; i++) {
         struct redis_node *redis = stock->nodes[i].redis;
         stock->nodes[i].redis = NULL;
