@@ -14,6 +14,7 @@ import time
 
 DIRECTIONS = ("up", "down")
 CHUNK_BYTES = 65536
+SELL = "\0sell"  # how inventory's statements of a batch, sell and sell_one, are named on the wire to Postgres
 
 
 def close_hard(link):

@@ -12,9 +12,7 @@ import pytest
 from support.metrics import metrics_of
 from support.rpc import Caller, Failed
 from support.system import REPORTS, eventually
-
-
-SELL = "\0sell\0"  # the prepared statement of a batch, as it is named on the wire
+from support.wire import SELL
 
 
 def SETTINGS(system):

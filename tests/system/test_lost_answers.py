@@ -5,8 +5,8 @@ import time
 import pytest
 
 from support.system import REDIS, eventually
+from support.wire import SELL
 
-SELL = "\0sell\0"  # the prepared statement of a batch, as it is named on the wire
 DEADLINE_S = 5.0  # of a request at the edge
 RESUME_S = 10.0
 
