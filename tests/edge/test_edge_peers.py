@@ -61,7 +61,9 @@ def test_G11_health_without_peers(worlds):
     ports = [int(url.rpartition(":")[2]) for url in (world.fake.inventory, world.fake.lockd)]
     world.fake.kill()
     assert timed_until(lambda: status(world) == 503) < 2
-    assert world.edge.client().get("/health").json["missing"] == ["no inventory serves", "no lockd answers"]
+    # The two are noticed one after the other.
+    both = ["no inventory serves", "no lockd answers"]
+    assert timed_until(lambda: world.edge.client().get("/health").json["missing"] == both) < 2
     world.fakes[0] = Fake(*ports)
     assert timed_until(lambda: status(world) == 200) < 3
 
