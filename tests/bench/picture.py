@@ -22,6 +22,8 @@ def panel(axes, points, title, label):
     late = axes.twinx()
     late.plot(at, [point["p99_ms"] for point in points], "s--", color=LATE)
     late.set_yscale("log")
+    for axis_ticks in ("set_major_formatter", "set_minor_formatter"):
+        getattr(late.yaxis, axis_ticks)("{x:g}")
     late.set_ylabel("P99, ms", color=LATE)
 
 
