@@ -125,3 +125,9 @@ def test_a_stream_answers_a_plain_socket_with_its_first_message(url, probe_pb2):
         answer = rpc_pb2.Answer.FromString(message[4:4 + length])
         assert answer.more and answer.number == 1
         assert probe_pb2.CountReply.FromString(answer.body).number == 1
+
+
+def test_the_readme_shows_this_very_client():
+    client = (ROOT / "tests" / "rpc" / "plain_client.py").read_text()
+    assert client in (ROOT / "README.md").read_text()
+    assert len(client.splitlines()) < 40
