@@ -21,7 +21,7 @@ static const struct conf_entry table[] = {
                  "Postgres, as libpq takes it; several hosts and TLS settings too", conninfo_check),
     CONF_SECRET(struct inventory_conf, database_password, "DATABASE_PASSWORD", "", 0,
                 "password for DATABASE_URL; empty: as the URL says"),
-    CONF_INTEGER(struct inventory_conf, database_connections, "DATABASE_CONNECTIONS", "6", 2, 64,
+    CONF_INTEGER(struct inventory_conf, database_connections, "DATABASE_CONNECTIONS", "24", 2, 64,
                  "connections to Postgres; a third of them, rounded down but at least one, is for "
                  "reads"),
     CONF_INTEGER(struct inventory_conf, database_timeout_ms, "DATABASE_TIMEOUT_MS", "2000", 50,
