@@ -2,6 +2,7 @@
 #include "lockd/leases.h"
 
 #include "base/metrics.h"
+#include "base/utf8.h"
 #include "lockd/resource.h"
 
 #include <stdlib.h>
@@ -117,7 +118,7 @@ bool leases_resource_valid(struct span resource)
         unsigned char byte = (unsigned char)resource.at[i];
         if (byte <= ' ' || byte == 0x7f) return false;
     }
-    return true;
+    return utf8_length(resource) > 0; /* it is shown to people, and protobuf's strings are UTF-8 */
 }
 
 bool leases_request_id_valid(struct span request_id)
@@ -146,7 +147,7 @@ static void refuse(struct leases_call *call, enum reason reason, const char *mes
 }
 
 static const char *const bad_resource =
-    "a resource is 1-200 bytes without space or control characters";
+    "a resource is 1-200 bytes of UTF-8 without space or control characters";
 static const char *const bad_request_id = "a request id is 1-64 bytes of [A-Za-z0-9._:-]";
 static const char *const bad_ttl = "the TTL is below 10 ms or above LOCK_TTL_MAX";
 

@@ -433,6 +433,7 @@ static void malformed_names_are_invalid(void **state)
     assert_false(leases_resource_valid(span_of("a b")));
     assert_false(leases_resource_valid(span_of("a\nb")));
     assert_false(leases_resource_valid(span_of("a\x7f")));
+    assert_false(leases_resource_valid(span_of("a\xc3"))); /* no UTF-8 */
     assert_false(leases_resource_valid((struct span){"a\0b", 3}));
     char long_id[REQUEST_ID_BYTES_MAX + 2] = {0};
     memset(long_id, '7', REQUEST_ID_BYTES_MAX);
