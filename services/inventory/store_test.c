@@ -585,7 +585,7 @@ static void G22_crossing_batches_of_one_users_keys_never_deadlock(void **state)
         postgres, "SELECT sum(deadlocks) FROM pg_stat_database WHERE datname = 'quorate'");
     static char keys[20][32];
     unsigned again = 0;
-    for (int round = 0; round < 500; round++) {
+    for (int round = 0; round < 5000; round++) {
         struct sale_order forth[20];
         struct sale_order back[20];
         for (int i = 0; i < 20; i++) {
