@@ -428,6 +428,7 @@ void stock_close(struct stock *stock)
     if (stock == NULL) return;
     timer_stop(&stock->heartbeat);
     stock->closing = true;
+    on_turn(stock); /* what was being paced leaves now */
     for (unsigned i = 0; i < stock->node_count; i++) {
         struct redis_node *redis = stock->nodes[i].redis;
         stock->nodes[i].redis = NULL;
