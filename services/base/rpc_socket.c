@@ -216,8 +216,10 @@ void rpc_socket_close(struct rpc_socket *socket)
 {
     CHECK(!socket->closed);
     socket->closed = true;
-    nng_close(socket->nng);
+    /* First the receive, while the queue that it may wait in still exists: NNG's cancel otherwise
+     * locks a mutex that nng_close has destroyed, and panics. */
     nng_aio_stop(socket->receive);
+    nng_close(socket->nng);
     /* No thread of NNG's knows the socket any more; a letter may still be on its way. */
     if (!socket->posted && !socket->delivering) socket_free(socket);
 }
