@@ -21,9 +21,9 @@ static const struct conf_entry table[] = {
                  "Postgres, as libpq takes it; several hosts and TLS settings too", conninfo_check),
     CONF_SECRET(struct inventory_conf, database_password, "DATABASE_PASSWORD", "", 0,
                 "password for DATABASE_URL; empty: as the URL says"),
-    CONF_INTEGER(struct inventory_conf, database_connections, "DATABASE_CONNECTIONS", "24", 2, 64,
+    CONF_INTEGER(struct inventory_conf, database_connections, "DATABASE_CONNECTIONS", "48", 2, 64,
                  "connections to Postgres; a third of them, rounded down but at least one, is for "
-                 "reads"),
+                 "reads. Postgres takes max_connections (100) from all inventories together"),
     CONF_INTEGER(struct inventory_conf, database_timeout_ms, "DATABASE_TIMEOUT_MS", "2000", 50,
                  60000, "a statement without an answer for this long is given up, in ms"),
     CONF_INTEGER(struct inventory_conf, batch_max, "PURCHASE_BATCH_MAX", "128", 1, SALE_ORDERS_MAX,
