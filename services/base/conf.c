@@ -214,8 +214,14 @@ void conf_free(const struct conf_program *program, void *from)
 
 void conf_help(const struct conf_program *program, FILE *out)
 {
-    fprintf(out, "%s %s - %s\n\nUsage: %s [--help | --version]\n\nSettings (environment):\n",
-            program->name, program->version, program->summary, program->name);
+    fprintf(out, "%s %s - %s\n\nUsage: %s [--help | --version", program->name, program->version,
+            program->summary, program->name);
+    for (size_t i = 0; i < program->mode_count; i++)
+        fprintf(out, " | %s", program->modes[i].flag);
+    fprintf(out, "]\n");
+    for (size_t i = 0; i < program->mode_count; i++)
+        fprintf(out, "  %s\n      %s\n", program->modes[i].flag, program->modes[i].meaning);
+    fprintf(out, "\nSettings (environment):\n");
     for (size_t i = 0; i < program->entries; i++) {
         const struct conf_entry *entry = &program->table[i];
         fprintf(out, "  %s=%s\n      %s", entry->name,
@@ -231,7 +237,15 @@ void conf_help(const struct conf_program *program, FILE *out)
     }
 }
 
-void conf_start(const struct conf_program *program, int argc, char **argv, void *into)
+static const char *find_mode(const struct conf_program *program, const char *flag)
+{
+    for (size_t i = 0; i < program->mode_count; i++) {
+        if (strcmp(flag, program->modes[i].flag) == 0) return program->modes[i].flag;
+    }
+    return NULL;
+}
+
+const char *conf_start(const struct conf_program *program, int argc, char **argv, void *into)
 {
     if (argc == 2 && strcmp(argv[1], "--help") == 0) {
         conf_help(program, stdout);
@@ -241,15 +255,17 @@ void conf_start(const struct conf_program *program, int argc, char **argv, void 
         printf("%s %s\n", program->name, program->version);
         exit(0);
     }
-    if (argc > 1) {
-        fprintf(stderr, "%s: unknown argument '%s'; see %s --help\n", program->name, argv[1],
-                program->name);
+    const char *mode = argc == 2 ? find_mode(program, argv[1]) : NULL;
+    if (argc > 1 && mode == NULL) {
+        fprintf(stderr, "%s: unknown argument '%s'; see %s --help\n", program->name,
+                argv[argc > 2 ? 2 : 1], program->name);
         exit(2);
     }
     if (!conf_read(program, into, stderr)) {
         fprintf(stderr, "%s: not started; see %s --help\n", program->name, program->name);
         exit(2);
     }
+    return mode;
 }
 
 static void print_value(const struct conf_entry *entry, const void *field, FILE *out)

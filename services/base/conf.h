@@ -80,12 +80,20 @@ struct conf_entry {
         name, CONF_TYPE_LIST, fallback, min, max, NULL, meaning, offsetof(type, field), check      \
     }
 
+/* Something else that a program can be asked to do, with the same settings. */
+struct conf_mode {
+    const char *flag; /* "--healthcheck" */
+    const char *meaning;
+};
+
 struct conf_program {
     const char *name; /* "lockd" */
     const char *version;
     const char *summary; /* one line */
     const struct conf_entry *table;
     size_t entries;
+    const struct conf_mode *modes; /* NULL: none */
+    size_t mode_count;
 };
 
 /* Reads all settings into `into`; writes each fault as a line to `faults`. False: there was one. */
@@ -93,8 +101,8 @@ bool conf_read(const struct conf_program *program, void *into, FILE *faults);
 void conf_free(const struct conf_program *program, void *from);
 
 /* Handles --help and --version (exit 0), unknown arguments and faulty settings (all said on
- * standard error, exit 2). */
-void conf_start(const struct conf_program *program, int argc, char **argv, void *into);
+ * standard error, exit 2). Returns the flag of the mode that was asked for, NULL: to serve. */
+const char *conf_start(const struct conf_program *program, int argc, char **argv, void *into);
 
 void conf_help(const struct conf_program *program, FILE *out);
 

@@ -26,8 +26,16 @@ static const struct conf_entry table[] = {
     CONF_CHOICE(struct settings, level, "T_LEVEL", "info", "error|warn|info", "how much is said"),
     CONF_LIST(struct settings, nodes, "T_NODES", NULL, 1, 3, "the nodes", conf_check_host_port),
 };
-static const struct conf_program program = {"test", "1", "a test", table,
-                                            sizeof table / sizeof table[0]};
+static const struct conf_mode modes[] = {{"--ask", "asks"}, {"--tell", "tells"}};
+static const struct conf_program program = {
+    .name = "test",
+    .version = "1",
+    .summary = "a test",
+    .table = table,
+    .entries = sizeof table / sizeof table[0],
+    .modes = modes,
+    .mode_count = sizeof modes / sizeof modes[0],
+};
 
 static char faults[4096];
 
@@ -139,6 +147,30 @@ static void host_port(void **state)
     }
 }
 
+static void a_mode_is_told_and_served_by_default(void **state)
+{
+    (void)state;
+    struct settings settings = {0};
+    char *serve[] = {"test", NULL};
+    char *tell[] = {"test", "--tell", NULL};
+    assert_null(conf_start(&program, 1, serve, &settings));
+    conf_free(&program, &settings);
+    assert_string_equal(conf_start(&program, 2, tell, &settings), "--tell");
+    assert_int_equal(settings.ttl_s, 10);
+    conf_free(&program, &settings);
+}
+
+static void help_lists_modes(void **state)
+{
+    (void)state;
+    char text[4096];
+    FILE *out = fmemopen(text, sizeof text, "w");
+    conf_help(&program, out);
+    fclose(out);
+    assert_non_null(strstr(text, "Usage: test [--help | --version | --ask | --tell]\n"));
+    assert_non_null(strstr(text, "  --tell\n      tells\n"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -147,6 +179,8 @@ int main(void)
         cmocka_unit_test_setup(what_must_be_set_is_asked_for, setup),
         cmocka_unit_test_setup(a_secret_comes_from_a_file, setup),
         cmocka_unit_test_setup(help_lists_every_setting, setup),
+        cmocka_unit_test_setup(a_mode_is_told_and_served_by_default, setup),
+        cmocka_unit_test_setup(help_lists_modes, setup),
         cmocka_unit_test_setup(host_port, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

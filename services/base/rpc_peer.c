@@ -23,6 +23,7 @@ static void hello(Quorate__Rpc__V1__Peer_Service *service,
     reply.calls_max = server->calls_max;
     reply.program = server->program;
     reply.version = server->version;
+    reply.started_us = server->started_us;
     reply.boottime_us = loop_now_us(server->loop);
     closure(&reply, closure_data);
 }

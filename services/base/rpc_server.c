@@ -290,6 +290,7 @@ struct rpc_server *rpc_server_open(struct loop *loop, const struct rpc_server_op
     server->calls_total_max =
         options->calls_total_max == 0 ? CALLS_TOTAL_DEFAULT : options->calls_total_max;
     server->instance = draw_instance();
+    server->started_us = loop_now_us(loop);
     rpc_arena_init(&server->arena);
     counters_init(server, options->metrics);
     rpc_health_init(&server->health);

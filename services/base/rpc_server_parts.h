@@ -78,6 +78,7 @@ struct rpc_server {
     uint32_t calls_max;
     uint32_t calls_total_max;
     uint64_t instance;
+    uint64_t started_us;
     bool closed;
     struct tick ending;
     struct rpc_connections connections;

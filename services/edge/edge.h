@@ -23,6 +23,7 @@ struct edge {
     struct lockd_client *lockd;
     struct http *http;
     struct route_stats *stats;
+    uint64_t started_us;
     size_t listing_bytes; /* pages that clients have not taken yet */
     uint64_t key_seed;    /* of the idempotency keys made here: unique with key_count */
     uint64_t key_count;

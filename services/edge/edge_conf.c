@@ -1,5 +1,6 @@
 #include "edge/edge_conf.h"
 
+#include "base/healthcheck.h"
 #include "base/log.h"
 #include "base/utf8.h"
 
@@ -35,12 +36,16 @@ static const struct conf_entry table[] = {
                 "how much is logged"),
 };
 
+static const struct conf_mode modes[] = {HEALTHCHECK_MODE};
+
 const struct conf_program edge_program = {
     .name = "edge",
     .version = QUORATE_VERSION,
     .summary = "HTTP for browsers and programs: parses, authenticates, translates, answers",
     .table = table,
     .entries = sizeof table / sizeof table[0],
+    .modes = modes,
+    .mode_count = sizeof modes / sizeof modes[0],
 };
 
 const char *edge_conf_fault(const struct edge_conf *conf)

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "edge/admin.h"
 #include "edge/edge.h"
+#include "edge/healthcheck.h"
 #include "edge/http.h"
 #include "edge/routes.h"
 
@@ -158,19 +159,27 @@ static void limit_closing(void)
     alarm(CLOSE_PATIENCE_S);
 }
 
-static void read_settings(int argc, char **argv, struct edge_conf *conf)
+/* Returns the mode, as conf_start does. */
+static const char *read_settings(int argc, char **argv, struct edge_conf *conf)
 {
-    conf_start(&edge_program, argc, argv, conf);
+    const char *mode = conf_start(&edge_program, argc, argv, conf);
     const char *fault = edge_conf_fault(conf);
-    if (fault == NULL) return;
+    if (fault == NULL) return mode;
     fprintf(stderr, "%s\nedge: not started; see edge --help\n", fault);
     exit(2);
+}
+
+static int ask_health(struct edge_conf *conf)
+{
+    struct healthcheck found = healthcheck_http(conf->listen);
+    conf_free(&edge_program, conf);
+    return healthcheck_verdict(&found);
 }
 
 int main(int argc, char **argv)
 {
     struct edge_conf conf = {0};
-    read_settings(argc, argv, &conf);
+    if (read_settings(argc, argv, &conf) != NULL) return ask_health(&conf);
     log_set_level((enum log_level)conf.log_level);
     conf_log(&edge_program, &conf);
     CHECK(sodium_init() >= 0);
@@ -181,6 +190,7 @@ int main(int argc, char **argv)
     struct process process = {
         .edge = {.conf = &conf, .loop = loop_new(), .metrics = metrics_new()}};
     struct edge *edge = &process.edge;
+    edge->started_us = loop_now_us(edge->loop);
     bool good = open_all(edge);
     if (good) {
         struct admin *admin = admin_start(edge);

@@ -108,6 +108,8 @@ void system_live(struct exchange *exchange)
     json_open_object(out);
     JSON_KEY(out, "status");
     json_put_text(out, span_of("alive"));
+    JSON_KEY(out, "uptime_s");
+    json_put_integer(out, (int64_t)((exchange->arrived_us - exchange->edge->started_us) / 1000000));
     json_close_object(out);
     exchange_answer(exchange, 200);
 }

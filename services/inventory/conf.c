@@ -1,5 +1,6 @@
 #include "inventory/conf.h"
 
+#include "base/healthcheck.h"
 #include "base/log.h"
 #include "inventory/conninfo.h"
 #include "inventory/sale.h"
@@ -45,12 +46,16 @@ static const struct conf_entry table[] = {
                 "what is logged"),
 };
 
+static const struct conf_mode modes[] = {HEALTHCHECK_MODE};
+
 const struct conf_program inventory_program = {
     .name = "inventory",
     .version = QUORATE_VERSION,
     .summary = "products, stock, purchases and accounts in Postgres; live stock on the Redis nodes",
     .table = table,
-    .entries = sizeof table / sizeof table[0]};
+    .entries = sizeof table / sizeof table[0],
+    .modes = modes,
+    .mode_count = sizeof modes / sizeof modes[0]};
 
 bool inventory_conf_fits(const struct inventory_conf *conf, FILE *faults)
 {

@@ -1,5 +1,6 @@
 #include "lockd/conf.h"
 
+#include "base/healthcheck.h"
 #include "base/log.h"
 #include "lockd/transport.h"
 
@@ -37,14 +38,20 @@ static const struct conf_entry table[] = {
                 "what is logged"),
 };
 
+static const struct conf_mode modes[] = {
+    HEALTHCHECK_MODE,
+    {LOCKD_RECONFIGURE,
+     "adopts changed REDIS_NODES or LOCK_TTL_MAX_SECONDS, with all lockds stopped"},
+};
+
 const struct conf_program lockd_program = {
     .name = "lockd",
     .version = QUORATE_VERSION,
-    .summary = "leases with fencing tokens over independent Redis nodes. "
-               "lockd --reconfigure adopts changed REDIS_NODES or LOCK_TTL_MAX_SECONDS, "
-               "with all lockds stopped",
+    .summary = "leases with fencing tokens over independent Redis nodes",
     .table = table,
-    .entries = sizeof table / sizeof table[0]};
+    .entries = sizeof table / sizeof table[0],
+    .modes = modes,
+    .mode_count = sizeof modes / sizeof modes[0]};
 
 bool lockd_conf_fits(const struct lockd_conf *conf, FILE *faults)
 {

@@ -4,6 +4,8 @@
 
 #include "base/conf.h"
 
+#define LOCKD_RECONFIGURE "--reconfigure"
+
 enum lockd_init { LOCKD_INIT_NONE, LOCKD_INIT_EMPTY };
 
 struct lockd_conf {

@@ -1,5 +1,6 @@
 /* lockd: wires the loop, the RPC, the leases and the nodes together, and takes them apart again. */
 #include "base/check.h"
+#include "base/healthcheck.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "lockd/conf.h"
@@ -135,38 +136,46 @@ static void finish(struct lockd *lockd)
     metrics_free(lockd->metrics);
 }
 
-/* Takes "--reconfigure" out of the arguments. */
-static bool wants_reconfigure(int *argc, char **argv)
+static int serve(struct lockd *lockd)
 {
-    if (*argc != 2 || strcmp(argv[1], "--reconfigure") != 0) return false;
-    argv[1] = NULL;
-    *argc = 1;
-    return true;
+    conf_log(&lockd_program, &lockd->conf);
+    bool started = start(lockd);
+    if (started) loop_run(lockd->loop);
+    finish(lockd);
+    if (started) LOG_INFO("lockd.stopped", "code=0");
+    return started ? 0 : 1;
+}
+
+static int reconfigure(const struct lockd_conf *conf)
+{
+    struct reconfigure_options options = {.names = conf->redis_nodes,
+                                          .ttl_max_ms = (uint32_t)conf->ttl_max_s * 1000};
+    return reconfigure_run(&options) ? 0 : 1;
+}
+
+static int ask_health(const struct lockd_conf *conf)
+{
+    struct healthcheck found = healthcheck_rpc(conf->listen);
+    return healthcheck_verdict(&found);
 }
 
 int main(int argc, char **argv)
 {
     struct lockd lockd = {.stopping = false};
-    bool reconfigure = wants_reconfigure(&argc, argv);
-    conf_start(&lockd_program, argc, argv, &lockd.conf);
+    const char *mode = conf_start(&lockd_program, argc, argv, &lockd.conf);
     if (!lockd_conf_fits(&lockd.conf, stderr)) {
         conf_free(&lockd_program, &lockd.conf);
         return 2;
     }
     log_set_level((enum log_level)lockd.conf.log_level);
     CHECK(sodium_init() >= 0);
-    int code = 0;
-    if (reconfigure) {
-        struct reconfigure_options options = {.names = lockd.conf.redis_nodes,
-                                              .ttl_max_ms = (uint32_t)lockd.conf.ttl_max_s * 1000};
-        code = reconfigure_run(&options) ? 0 : 1;
+    int code;
+    if (mode == NULL) {
+        code = serve(&lockd);
+    } else if (strcmp(mode, HEALTHCHECK) == 0) {
+        code = ask_health(&lockd.conf);
     } else {
-        conf_log(&lockd_program, &lockd.conf);
-        bool started = start(&lockd);
-        if (started) loop_run(lockd.loop);
-        finish(&lockd);
-        if (started) LOG_INFO("lockd.stopped", "code=0");
-        code = started ? 0 : 1;
+        code = reconfigure(&lockd.conf);
     }
     conf_free(&lockd_program, &lockd.conf);
     return code;

@@ -77,7 +77,7 @@ def test_requests_side_by_side(world):
     client = Http2(world)
     live = [client.start(headers("GET", "/health/live")) for _ in range(5)]
     client.send(*(text for _, text in live))
-    assert client.body_of(live[-1][0]) == b'{"status":"alive"}'
+    assert client.body_of(live[-1][0]).startswith(b'{"status":"alive",')
     bearer = "Bearer " + token_of(NOBODY)
     stream, text = client.start(headers("POST", "/api/purchases", authorization=bearer),
                                 b'{"product_id":1,"quantity":2}')
@@ -136,7 +136,7 @@ def test_a_few_resets_are_nothing(world):
         client.send(text, frame(RST_STREAM, 0, stream, struct.pack(">I", 8)))
     stream, text = client.start(headers("GET", "/health/live"))
     client.send(text)
-    assert client.body_of(stream) == b'{"status":"alive"}'
+    assert client.body_of(stream).startswith(b'{"status":"alive",')
 
 
 def test_connections_without_requests_are_closed(world):

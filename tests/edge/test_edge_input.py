@@ -267,5 +267,5 @@ def test_pipelined_requests_are_answered_in_order(world, buyer):
 def test_http_1_0(world):
     raw = send(world, b"GET /health/live HTTP/1.0\r\n\r\n")
     line, headers, body = read_response(raw)
-    assert line.split()[1] == "200" and headers["connection"] == "close" and body == b'{"status":"alive"}'
+    assert line.split()[1] == "200" and headers["connection"] == "close" and body.startswith(b'{"status":"alive",')
     assert raw.recv(1) == b""
