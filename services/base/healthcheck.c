@@ -11,7 +11,7 @@ int healthcheck_verdict(const struct healthcheck *found)
     const char *word = "no answer";
     if (found->alive) word = found->serves ? "serves" : "alive, does not serve";
     puts(word);
-    bool starts = found->age_us < HEALTHCHECK_START_US;
+    bool starts = !found->has_served && found->age_us < HEALTHCHECK_START_US;
     return found->alive && (found->serves || !starts) ? 0 : 1;
 }
 
@@ -47,6 +47,7 @@ static void on_hello(const Quorate__Rpc__V1__HelloReply *reply, void *arg)
         return;
     }
     visit->found.alive = true;
+    visit->found.has_served = reply->has_served;
     visit->found.age_us = reply->boottime_us - reply->started_us;
     rpc_call_init(&visit->call, visit->client, &grpc__health__v1__health__descriptor,
                   loop_now_us(visit->loop) + HEALTHCHECK_WAIT_US);

@@ -1,9 +1,10 @@
 /* healthcheck.h - how a running service is, asked from outside by `NAME --healthcheck`: what a
  * container engine runs again and again.
  *
- * Healthy is what serves; and, from HEALTHCHECK_START_US after its start, whatever runs its loop.
- * So a start order that waits for healthy parts waits for a system that sells, but nothing is ever
- * restarted because something else is missing: a lost quorum is not mended by that.
+ * Healthy is what serves; and once it has served, or from HEALTHCHECK_START_US after its start,
+ * whatever runs its loop. So a start order that waits for healthy parts waits for a system that
+ * sells, but nothing is ever restarted because something else is missing: a lost quorum is not
+ * mended by that.
  *
  * Thread    any, with a loop of its own; blocks for at most HEALTHCHECK_WAIT_US.
  */
@@ -22,12 +23,13 @@
 #define HEALTHCHECK_MODE                                                                           \
     {                                                                                              \
         HEALTHCHECK, "asks the one that runs with these settings: exit code 0 if it serves or, "   \
-                     "from 30 s after its start, if it is alive; else 1"                           \
+                     "once it has served or 30 s after its start, if it is alive; else 1"          \
     }
 
 struct healthcheck {
     bool alive;
     bool serves;
+    bool has_served; /* since its start */
     uint64_t age_us; /* since its start */
 };
 

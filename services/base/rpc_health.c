@@ -135,6 +135,7 @@ void rpc_health_set(struct rpc_health *health, const char *service, bool serving
     struct rpc_health_entry *entry = find(health, service);
     CHECK(entry != NULL);
     entry->serving = serving;
+    if (serving && *service == '\0') health->has_served = true;
     tell_all(health);
 }
 

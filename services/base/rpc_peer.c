@@ -24,6 +24,7 @@ static void hello(Quorate__Rpc__V1__Peer_Service *service,
     reply.program = server->program;
     reply.version = server->version;
     reply.started_us = server->started_us;
+    reply.has_served = server->health.has_served;
     reply.boottime_us = loop_now_us(server->loop);
     closure(&reply, closure_data);
 }

@@ -68,7 +68,8 @@ struct rpc_health {
     Grpc__Health__V1__Health_Service base;
     struct rpc_health_entry *entries;
     struct rpc_watcher *watchers;
-    bool draining; /* nothing serves, whatever the entries say */
+    bool draining;   /* nothing serves, whatever the entries say */
+    bool has_served; /* the whole was said to serve, at some time */
 };
 
 struct rpc_server {

@@ -58,13 +58,14 @@ static bool is_200(const char *answer)
     return strncmp(answer, "HTTP/1.", 7) == 0 && strncmp(answer + 8, " 200 ", 5) == 0;
 }
 
-static uint64_t uptime_us(const char *answer)
+static void read_live(const char *answer, struct healthcheck *found)
 {
     const char *body = strstr(answer, "\r\n\r\n");
     json_t *live = body == NULL ? NULL : json_loads(body, 0, NULL);
     json_int_t seconds = json_integer_value(json_object_get(live, "uptime_s"));
+    found->age_us = seconds < 0 ? 0 : (uint64_t)seconds * 1000000;
+    found->has_served = json_is_true(json_object_get(live, "was_healthy"));
     json_decref(live);
-    return seconds < 0 ? 0 : (uint64_t)seconds * 1000000;
 }
 
 struct healthcheck healthcheck_http(const char *listen)
@@ -76,7 +77,7 @@ struct healthcheck healthcheck_http(const char *listen)
     CHECK(conf_host_port(listen, host, &port)); /* the table has checked */
     if (!fetch(host, port, "/health/live", answer) || !is_200(answer)) return found;
     found.alive = true;
-    found.age_us = uptime_us(answer);
+    read_live(answer, &found);
     found.serves = fetch(host, port, "/health", answer) && is_200(answer);
     return found;
 }

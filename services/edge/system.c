@@ -61,11 +61,12 @@ static void write_missing(struct json *out, const struct health *health)
 
 void system_health(struct exchange *exchange)
 {
-    const struct edge *edge = exchange->edge;
+    struct edge *edge = exchange->edge;
     struct health health = look(edge);
     bool votes = enough_votes(&health);
     bool draining = http_draining(edge->http);
     bool healthy = health.inventory && votes && !draining;
+    edge->was_healthy |= healthy;
     struct json *out = &exchange->out;
     json_open_object(out);
     JSON_KEY(out, "status");
@@ -110,6 +111,8 @@ void system_live(struct exchange *exchange)
     json_put_text(out, span_of("alive"));
     JSON_KEY(out, "uptime_s");
     json_put_integer(out, (int64_t)((exchange->arrived_us - exchange->edge->started_us) / 1000000));
+    JSON_KEY(out, "was_healthy");
+    json_put_boolean(out, exchange->edge->was_healthy);
     json_close_object(out);
     exchange_answer(exchange, 200);
 }

@@ -4,29 +4,17 @@ import fcntl
 import itertools
 import json
 import os
-import re
 import socket
 import subprocess
-import time
 from pathlib import Path
 
-import psycopg
-import redis
-
-from check import invariants
+from support.deployed import NAMES, REDIS, ROOT, SERVICES, Deployed, eventually
 from support.wire import Wire
 
-ROOT = Path(__file__).resolve().parents[2]
-REDIS = ("redis", "redis1", "redis2", "redis3", "redis4")
-NAMES = (*REDIS, "postgres", "lockd", "inventory", "edge")
-SERVICES = ("lockd", "inventory", "edge")
+__all__ = ["NAMES", "REDIS", "ROOT", "SERVICES", "System", "eventually", "remove_abandoned"]
 
 # A shell that evaluated `compose/local env` must not lend us the addresses of its system.
 FOREIGN = ("REDIS_NODES", "DATABASE_URL", "LOCKD_URL", "INVENTORY_URL", "EDGE_URL")
-
-# What a sanitizer or a CHECK leaves in a service's log.
-REPORTS = re.compile(r"(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error: |^check\.failed ).*", re.MULTILINE)
-
 
 # Not in pytest's own temporary directory: the account that runs Postgres could not enter it. Named after our pid.
 SYSTEMS = ROOT / "build" / "systems"
@@ -72,7 +60,7 @@ class Ports:
         self._claim.close()
 
 
-class System:
+class System(Deployed):
     """Made, it owns a directory and ports; up() starts it, down() gives everything back.
 
     `settings` is a dict, or a function that makes one of this system: for parts that shall reach others through a wire.
@@ -108,24 +96,6 @@ class System:
         self.environment.update(settings)
         self.local("up", *names)
 
-    def stop(self, *names):
-        self.local("stop", *names)
-
-    def start(self, *names):
-        self.local("start", *names)
-
-    def restart(self, *names):
-        self.local("restart", *names)
-
-    def kill(self, *names):
-        self.local("kill", *names)
-
-    def pause(self, *names):
-        self.local("pause", *names)
-
-    def unpause(self, *names):
-        self.local("unpause", *names)
-
     def down(self):
         self.local("down", "-v")
         for wire in self.wires.values():
@@ -159,58 +129,8 @@ class System:
             self._urls = {name: value.strip("'") for name, value in pairs}
         return self._urls
 
-    @property
-    def edge_url(self):
-        return self.urls["EDGE_URL"]
-
-    @property
-    def lockd_url(self):
-        return self.urls["LOCKD_URL"]
-
-    @property
-    def inventory_url(self):
-        return self.urls["INVENTORY_URL"]
-
-    @property
-    def database_url(self):
-        return self.urls["DATABASE_URL"]
-
-    def database(self):
-        return psycopg.connect(self.database_url, autocommit=True)
-
-    def sql(self, query, *arguments):
-        with self.database() as database:
-            cursor = database.execute(query, arguments)
-            return cursor.fetchall() if cursor.description else []
-
-    def redis(self, name):
-        return redis.Redis(host="127.0.0.1", port=self.port(name), decode_responses=True, socket_timeout=2)
-
     def mend(self):
         """After a fault: everything runs and is healthy again."""
         for wire in self.wires.values():
             wire.mend()
         self.local("up")
-
-    def violations(self):
-        """Broken promises: invariants, and what sanitizers and CHECKs said."""
-        found = invariants.broken(self.urls["DATABASE_URL"], self.urls["REDIS_NODES"])
-        return found + self.reports()
-
-    def reports(self):
-        return [f"{name}: {match.group(0)}" for name in SERVICES for match in REPORTS.finditer(self.log(name))]
-
-
-def eventually(truth, timeout_s=10, what=None):
-    """Polls until truth() is true and returns what it gave; an AssertionError inside counts as not yet."""
-    ends, last = time.monotonic() + timeout_s, None
-    while True:
-        try:
-            value = truth()
-            if value:
-                return value
-        except AssertionError as error:
-            last = error
-        if time.monotonic() > ends:
-            raise AssertionError(f"not within {timeout_s} s: {what or last or truth}")
-        time.sleep(0.02)

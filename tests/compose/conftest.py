@@ -1,0 +1,85 @@
+"""Tests of the system as containers. They run where a Docker engine answers; elsewhere each is skipped by its name.
+
+The images are made once for all: the base images by compose/base-images where they are not there (QUORATE_FROM_NOTHING=1:
+anew, and without any cached layer), then the tree's own.
+"""
+
+import contextlib
+import os
+import subprocess
+
+import pytest
+
+from support import composed
+from support.composed import Composed
+from support.deployed import NAMES, ROOT, SERVICES, eventually
+from system.conftest import aside, buyers, product_of
+
+__all__ = ["aside", "buyers", "product_of"]
+
+FROM_NOTHING = os.environ.get("QUORATE_FROM_NOTHING") == "1"
+
+
+def pytest_collection_modifyitems(items):
+    if why := composed.missing():
+        for item in items:
+            if item.path.is_relative_to(ROOT / "tests" / "compose"):
+                item.add_marker(pytest.mark.skip(reason=why))
+
+
+def has_base_images():
+    names = ("debian:bookworm-slim", "redis:7.0-bookworm", "postgres:15-bookworm")
+    return subprocess.run(["docker", "image", "inspect", *names], capture_output=True).returncode == 0
+
+
+@pytest.fixture(scope="session")
+def images():
+    composed.remove_abandoned()
+    if FROM_NOTHING or not has_base_images():
+        done = subprocess.run([ROOT / "compose" / "base-images", *(["--again"] if FROM_NOTHING else [])], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True)
+        assert done.returncode == 0, done.stdout
+    builder = Composed()
+    builder.local("build", *(["--no-cache"] if FROM_NOTHING else []), *SERVICES)
+    builder.down()
+
+
+@contextlib.contextmanager
+def running(**settings):
+    system = Composed(**settings)
+    try:
+        system.up()
+        eventually(lambda: all(system.health(name) == "healthy" for name in NAMES), 60)
+        yield system
+    finally:
+        system.down()
+
+
+@pytest.fixture(scope="module")
+def module_system(images):
+    with running() as system:
+        yield system
+
+
+@pytest.fixture
+def system(module_system):
+    """The module's system, all well."""
+    yield module_system
+    module_system.mend()
+    assert module_system.violations() == []
+
+
+@pytest.fixture
+def new_system(images):
+    """new_system(SETTING="value") starts a further system; it is checked and removed after the test."""
+    with contextlib.ExitStack() as stack:
+        systems = []
+
+        def start(**settings):
+            systems.append(stack.enter_context(running(**settings)))
+            return systems[-1]
+
+        yield start
+        for system in systems:
+            system.mend()
+            assert system.violations() == []
