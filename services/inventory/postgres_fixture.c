@@ -45,11 +45,12 @@ static void drop_root(void)
     CHECK(setuid(user->pw_uid) == 0);
 }
 
-static pid_t run(const struct postgres_fixture *postgres, const char *program,
-                 char *const arguments[])
+/* The program is arguments[0]; in the end by its whole path, since initdb looks for its companions
+ * where it lies. */
+static pid_t run(const struct postgres_fixture *postgres, char *arguments[])
 {
     char path[256];
-    snprintf(path, sizeof path, "%s/%s", postgres->programs, program);
+    snprintf(path, sizeof path, "%s/%s", postgres->programs, arguments[0]);
     char log[128];
     snprintf(log, sizeof log, "%s/log", postgres->directory);
     fflush(NULL);
@@ -60,6 +61,7 @@ static pid_t run(const struct postgres_fixture *postgres, const char *program,
     drop_root();
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* forgotten when the user changes, so after that */
     CHECK(freopen(log, "a", stdout) != NULL && dup2(fileno(stdout), STDERR_FILENO) >= 0);
+    arguments[0] = path;
     execv(path, arguments);
     _exit(127);
 }
@@ -71,7 +73,7 @@ static void initialise(const struct postgres_fixture *postgres)
     char *arguments[] = {"initdb", "-D",        data, "-U",   "quorate",          "-A",
                          "trust",  "--no-sync", "-E", "UTF8", "--locale=C.UTF-8", NULL};
     int status = 0;
-    pid_t pid = run(postgres, "initdb", arguments);
+    pid_t pid = run(postgres, arguments);
     CHECK(waitpid(pid, &status, 0) == pid && status == 0);
 }
 
@@ -103,7 +105,7 @@ static void start_server(struct postgres_fixture *postgres)
                          "-c",
                          "autovacuum=off",
                          NULL};
-    postgres->pid = run(postgres, "postgres", arguments);
+    postgres->pid = run(postgres, arguments);
     for (int tries = 0; tries < 1500; tries++) {
         CHECK(waitpid(postgres->pid, NULL, WNOHANG) == 0); /* it could not start */
         PGconn *connection = connect_to(postgres, "postgres");
