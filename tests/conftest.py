@@ -11,8 +11,9 @@ import itertools
 
 import pytest
 
+from support.deployed import SERVICES
 from support.edge import Edge
-from support.system import SERVICES, System, remove_abandoned
+from support.system import System, remove_abandoned
 
 serial = itertools.count(1)
 started = []  # systems of this run, for reports

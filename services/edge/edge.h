@@ -24,7 +24,7 @@ struct edge {
     struct http *http;
     struct route_stats *stats;
     uint64_t started_us;
-    bool was_healthy; /* at some time since, when somebody asked */
+    bool was_healthy;     /* at some time since, when somebody asked */
     size_t listing_bytes; /* pages that clients have not taken yet */
     uint64_t key_seed;    /* of the idempotency keys made here: unique with key_count */
     uint64_t key_count;

@@ -7,8 +7,8 @@ import pytest
 
 from support.composed import docker
 from support.crowd import Crowd
-from support.edge import Edge
 from support.deployed import NAMES, REDIS, SERVICES, eventually
+from support.edge import Edge
 
 
 def test_ps_lists_every_part_as_running(system):

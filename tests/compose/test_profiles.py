@@ -4,14 +4,14 @@ import re
 import time
 
 from support.crowd import Crowd
-from support.edge import Edge
 from support.deployed import REDIS, eventually
+from support.edge import Edge
 
 
 def test_the_v3_scenario_by_locust_in_its_container(system):
     system.local("build", "load")
     said = system.local("run", "--rm", "load", "--headless", "-t", "60s", "--only-summary")
-    assert "verdict: PASS" in said.splitlines()[-1], said
+    assert "verdict: PASS" in said.strip().splitlines()[-1], said
     assert "Successful Purchases: 100" in said and "Failed Purchases (Stock Exhausted): 200" in said
     assert re.search(r"PASS   mismatches, Postgres and nodes +0 +0 now, 0 in \d+ reads", said), said
     product = system.sql("SELECT id FROM products WHERE name LIKE 'V3 Redlock Aioredlock%%' ORDER BY id DESC LIMIT 1")[0][0]
@@ -42,7 +42,7 @@ def test_v1_sells_on_one_node_beside_the_five(system):
     system.local("--profile", "v1", "up", "-d", "v1-edge")
     url = f"http://127.0.0.1:{system.port('v1-edge')}"
     assert eventually(lambda: safely(lambda: Edge(url).get("/health").json()["quorum"] == {"voting": 1, "needed": 1, "nodes": 1}), 30)
-    buyer = Edge(url).enter("v1")
+    buyer = Edge(url).enter("v1 buyer")
     product = buyer.create_product("One node", 5)
     assert [buyer.buy(product).status_code for _ in range(6)] == [201] * 5 + [400]
     assert system.exec("v1-redis", "redis-cli", "GET", f"stock:{product}").strip() == "0"

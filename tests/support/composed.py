@@ -1,10 +1,12 @@
 """The whole system as containers, for tests: docker compose with a project name, ports and image tag of its own."""
 
+import contextlib
 import functools
 import json
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 from support.deployed import NAMES, REDIS, ROOT, SERVICES, Deployed, eventually
 from support.system import Ports
@@ -18,8 +20,8 @@ PUBLISHED = {"redis": "REDIS_PORT", "redis1": "REDIS1_PORT", "redis2": "REDIS2_P
              "edge2": "EDGE2_PORT", "load": "LOAD_PORT", "v1-load": "V1_LOAD_PORT"}
 
 
-def docker(*arguments, check=True):
-    done = subprocess.run(["docker", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def docker(*arguments, check=True, text=""):
+    done = subprocess.run(["docker", *arguments], input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert not check or done.returncode == 0, f"docker {' '.join(arguments)}:\n{done.stdout}"
     return done.stdout
 
@@ -110,6 +112,15 @@ class Composed(Deployed):
             rows[name] = {"name": name, "state": state["Status"], "pid": state["Pid"]}
         return rows
 
+    def proxy(self):
+        """The engine's process that carries every byte of the edge's published port, if it uses one; else None."""
+        for directory in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                words = (directory / "cmdline").read_bytes().split(b"\0") if directory.name.isdecimal() else []
+                if words and words[0].endswith(b"docker-proxy") and str(self.ports["edge"]).encode() in words:
+                    return int(directory.name)
+        return None
+
     def pid(self, name):
         return self.inspect(name)["State"]["Pid"]
 
@@ -123,6 +134,10 @@ class Composed(Deployed):
     @functools.cached_property
     def password(self):
         return self.exec("postgres", "cat", "/run/secrets/database-password").strip()
+
+    @property
+    def jwt_secret(self):
+        return self.exec("edge", "cat", "/run/secrets/jwt-secret-key").strip()
 
     @property
     def urls(self):

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import NamedTuple
 
-from .system import eventually
+from .deployed import eventually
 
 SETTLED = (201, 400)
 PAUSE_S = 0.02  # after anything but a sale, so that buyers who hear no don't eat the machine

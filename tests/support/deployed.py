@@ -34,6 +34,10 @@ class Deployed:
     def urls(self):
         raise NotImplementedError
 
+    def proxy(self):
+        """The process, if any, that stands between a client and the edge."""
+        return None
+
     def stop(self, *names):
         self.local("stop", *names)
 

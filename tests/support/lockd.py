@@ -13,7 +13,7 @@ import pynng
 
 from .nodes import nodes_of
 from .rpc import Caller, Failed
-from .system import REPORTS, ROOT, eventually
+from .deployed import REPORTS, ROOT, eventually
 
 LOCK = "/quorate.lock.v1.Lock/"
 serial = itertools.count(1)

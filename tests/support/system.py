@@ -8,10 +8,8 @@ import socket
 import subprocess
 from pathlib import Path
 
-from support.deployed import NAMES, REDIS, ROOT, SERVICES, Deployed, eventually
+from support.deployed import NAMES, ROOT, Deployed
 from support.wire import Wire
-
-__all__ = ["NAMES", "REDIS", "ROOT", "SERVICES", "System", "eventually", "remove_abandoned"]
 
 # A shell that evaluated `compose/local env` must not lend us the addresses of its system.
 FOREIGN = ("REDIS_NODES", "DATABASE_URL", "LOCKD_URL", "INVENTORY_URL", "EDGE_URL")
@@ -114,6 +112,10 @@ class System(Deployed):
     def ps(self):
         """By name: state, health, pid, address."""
         return {row["name"]: row for row in json.loads(self.local("ps", "--format", "json"))}
+
+    @property
+    def jwt_secret(self):
+        return (self.directory / "jwt-secret").read_text().strip()
 
     def pid(self, name):
         return self.ps()[name]["pid"]

@@ -13,9 +13,9 @@ import rpc_pb2
 
 from support import sp
 from support.crowd import Crowd
+from support.deployed import eventually
 from support.metrics import metrics_of
 from support.rpc import Caller, Failed
-from support.system import eventually
 
 # What is freed is kept from reuse for a while by AddressSanitizer: little of it, so that memory says something.
 SETTINGS = {"ASAN_OPTIONS": "detect_leaks=1:quarantine_size_mb=4"}

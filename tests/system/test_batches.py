@@ -9,9 +9,9 @@ import subprocess
 import inventory_pb2
 import pytest
 
+from support.deployed import REPORTS, eventually
 from support.metrics import metrics_of
 from support.rpc import Caller, Failed
-from support.system import REPORTS, eventually
 from support.wire import SELL
 
 

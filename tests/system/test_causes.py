@@ -5,8 +5,8 @@ import time
 import pytest
 
 from support.crowd import Crowd
+from support.deployed import REDIS, eventually
 from support.lease import Lease
-from support.system import REDIS, eventually
 
 HEALTH_S = 2.0  # within this, /health knows
 

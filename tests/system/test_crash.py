@@ -6,7 +6,7 @@ import time
 import pytest
 
 from support.crowd import Crowd
-from support.system import SERVICES
+from support.deployed import SERVICES
 
 # A killed inventory leaves its lease behind, and others wait for its end: a short one, so that a round is short.
 LEASE_S = 1

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from support.system import REDIS, ROOT, SERVICES, eventually
+from support.deployed import REDIS, ROOT, SERVICES, eventually
 
 
 def ask(system, name):

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from support.system import ROOT, SERVICES
+from support.deployed import ROOT, SERVICES
 
 PROGRAM = """
 #include <base/loop.h>

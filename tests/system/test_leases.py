@@ -8,10 +8,10 @@ import pytest
 import rpc_pb2
 
 from support.crowd import Crowd
+from support.deployed import REDIS, eventually
 from support.lease import Lease
 from support.nodes import nodes_of, voting
 from support.rpc import Caller, Failed
-from support.system import REDIS, eventually
 
 LEASE_S = 1.0
 

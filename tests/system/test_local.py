@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from support.system import REDIS, ROOT, System, eventually
+from support.deployed import REDIS, ROOT, eventually
+from support.system import System
 
 SERVERS = ("redis", "redis1", "postgres")
 

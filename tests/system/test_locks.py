@@ -10,9 +10,10 @@ import lock_pb2
 import pytest
 import rpc_pb2
 
+from support.deployed import REDIS, eventually
 from support.lockd import LOCK, Lockd, Locks, fails, refusal_of, seconds
 from support.sp import Peer, frames
-from support.system import REDIS, System, eventually
+from support.system import System
 
 TTL_MAX_S = 8  # how long a node that forgot sits out: short, so that tests are
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from support.system import REDIS, eventually
+from support.deployed import REDIS, eventually
 from support.wire import SELL
 
 DEADLINE_S = 5.0  # of a request at the edge

@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from support.system import ROOT, SERVICES
+from support.deployed import ROOT, SERVICES
 
 BUILD = "build/release"
 SETTINGS = {"BUILD_DIR": BUILD}

@@ -3,8 +3,8 @@
 import time
 
 from support.crowd import Crowd
+from support.deployed import REDIS, eventually
 from support.nodes import Watch
-from support.system import REDIS, eventually
 
 STOCK = 1_000_000
 ANSWER_S = 2.0  # within this, a purchase without quorum is refused

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from support.crowd import Crowd
+from support.deployed import REDIS, eventually
 from support.edge import Edge
-from support.system import REDIS, eventually
 
 STOCK = 1_000_000
 

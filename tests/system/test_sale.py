@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import health_pb2
 import pytest
 
+from support.deployed import REDIS
 from support.edge import Edge
 from support.rpc import Caller
-from support.system import REDIS
 
 BUYERS = 60
 STOCK = 20

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from support.crowd import Crowd
+from support.deployed import eventually
 from support.http import Line
-from support.system import eventually
 
 PATIENCE_S = 1.0
 SETTINGS = {"CLIENT_TIMEOUT_MS": str(int(PATIENCE_S * 1000)), "IDLE_TIMEOUT_MS": "1500",

@@ -2,7 +2,7 @@
 
 import subprocess
 
-from support.system import ROOT
+from support.deployed import ROOT
 
 CTEST = """<testsuite>
 <testcase name="lane_test" status="run"><system-out>[ RUN      ] F3_split

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from support.system import eventually
+from support.deployed import eventually
 from support.wire import Wire
 
 
