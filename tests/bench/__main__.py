@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 
-from support.system import ROOT
+from support.deployed import ROOT
 
 from bench import measures, picture
 from bench.ground import Ground
@@ -20,7 +20,8 @@ def options():
     parser.add_argument("--rounds", type=int, default=3, help="how often what is compared is measured; medians count (default 3)")
     parser.add_argument("--connections", type=int, default=256, help="of the load generator (default 256)")
     parser.add_argument("--only", nargs="+", choices=measures.NAMES + measures.ON_DEMAND,
-                        help="some of the measurements; profile (with perf) runs only when named here")
+                        help="some of the measurements; profile (with perf) and compose (with a Docker engine) run only when "
+                             "named here")
     parser.add_argument("--without", nargs="+", choices=measures.NAMES, default=[], help="all but these")
     parser.add_argument("--soak", type=int, default=300, metavar="SECONDS", help="how long `memory` loads (default 300)")
     parser.add_argument("--quick", action="store_true", help="two seconds each, one round, a short soak, a coarse picture")

@@ -11,9 +11,10 @@ import threading
 import time
 from pathlib import Path
 
-from support.edge import Edge
-from support.system import ROOT, SERVICES, System
 from check import invariants
+from support.deployed import ROOT, SERVICES
+from support.edge import Edge
+from support.system import System
 
 ACCOUNTS = 1000
 HOT_STOCK = 900_000_000_000
@@ -34,11 +35,11 @@ def token(secret, user_id, username):
 
 
 class Ground:
-    def __init__(self, directory):
+    def __init__(self, directory, system=None):
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         self.build = ROOT / os.environ["BUILD_DIR"]
-        self.system = System({"BUILD_DIR": os.environ["BUILD_DIR"]})
+        self.system = system or System({"BUILD_DIR": os.environ["BUILD_DIR"]})
         self.tokens = directory / "tokens"
         self.products = {}
 
@@ -51,8 +52,7 @@ class Ground:
     def _seed(self):
         rows = self.system.sql("INSERT INTO users (username, password_hash) SELECT 'bench_' || i, '-' "
                                "FROM generate_series(1, %s) AS i RETURNING id, username", ACCOUNTS)
-        secret = (self.system.directory / "jwt-secret").read_text().strip().encode()
-        tokens = [token(secret, *row) for row in rows]
+        tokens = [token(self.system.jwt_secret.encode(), *row) for row in rows]
         self.tokens.write_text("".join(f"{text}\n" for text in tokens))
         self.edge = Edge(self.system.edge_url, timeout_s=30)
         self.edge.session.headers["Authorization"] = f"Bearer {tokens[0]}"
@@ -83,10 +83,16 @@ class Ground:
                                        for name, used in watch.cpu_s.items()}
         return result
 
+    def pids(self):
+        """By name, the children's parents only."""
+        pids = {name: row["pid"] for name, row in self.system.ps().items()}
+        proxy = self.system.proxy()
+        return {**pids, "docker-proxy": proxy} if proxy else pids
+
     def processes(self):
         """All of the system's."""
-        pids = [row["pid"] for row in self.system.ps().values()]
-        return pids + [child for pid in pids for child in children(pid)]
+        pids = self.pids().values()
+        return [*pids, *(child for pid in pids for child in children(pid))]
 
     def check(self):
         """Broken promises, as text; the nodes get a moment to be told the last put."""
@@ -111,8 +117,7 @@ class Watch:
     PERIOD_S = 0.5
 
     def __init__(self, ground):
-        rows = ground.system.ps()
-        self.pids = {name: row["pid"] for name, row in rows.items()}
+        self.pids = ground.pids()
         self.memory = {name: [] for name in SERVICES}
         self.cpu_s = {}
         self._stop = threading.Event()

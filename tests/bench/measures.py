@@ -9,10 +9,11 @@ import time
 from bench import perf
 from bench.ground import Ground
 from bench.pgbench import Pgbench
-from support.system import ROOT, SERVICES
+from support.composed import Composed
+from support.deployed import ROOT, SERVICES
 
 NAMES = ("purchases", "everysec", "strict", "many", "stock", "rpc", "sweep", "memory")
-ON_DEMAND = ("profile",)  # only when named
+ON_DEMAND = ("compose", "profile")  # only when named
 
 MEMORY_MIB_MAX = 64
 GROWTH_MIB_MAX = 4  # over the second half of the soak; less is the allocator's breathing
@@ -217,6 +218,37 @@ class Run:
         seconds = result["each_second"]
         self.row("soak: purchases/s, mean, slowest second", f"{count(statistics.mean(seconds))}, {count(min(seconds))}")
         self._all_good("soak", [result])
+
+    def compose(self):
+        """Containers through their published port, beside local processes, in turn."""
+        self.ground.up()
+        composed = Composed()
+        composed.local("build", *SERVICES)
+        other = Ground(self.ground.directory / "compose", composed)
+        try:
+            other.up()
+            other.load("buy", other.products["hot"], self.options.connections, 2)
+            local, contained = [], []
+            for _ in range(self.options.rounds):
+                local.append(self.buy())
+                contained.append(other.load("buy", other.products["hot"], self.options.connections, self.options.seconds))
+            if perf.available():
+                with perf.Record(other.processes(), self.ground.directory / "profile-compose.txt") as record:
+                    other.load("buy", other.products["hot"], self.options.connections, self.options.seconds)
+                self.row("compose: profile", str(record.report))
+            broken = other.check()
+        finally:
+            other.down()
+        self.detail["compose"] = {"local": local, "contained": contained}
+        alone, published = self.median(local), self.median(contained)
+        ratio = published["good_per_second"] / alone["good_per_second"]
+        self.row("purchases/s, docker compose, published port", count(published["good_per_second"]),
+                 against=f"local processes {count(alone['good_per_second'])}", ratio=f"{ratio:.2f}x", aim="0.5x", good=ratio >= 0.5)
+        self.row("compose, latency", milliseconds(published))
+        self._cost("compose", published)
+        self._cost("local processes", alone)
+        self._all_good("compose", contained)
+        self.row("compose: invariants", "all hold" if not broken else "; ".join(broken), good=not broken)
 
     def profile(self):
         """Where the processor time goes, by program and function: perf beside each kind of load."""

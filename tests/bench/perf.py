@@ -5,11 +5,15 @@ import signal
 import subprocess
 
 
+def available():
+    return shutil.which("perf") is not None
+
+
 class Record:
     HERTZ = 999
 
     def __init__(self, pids, report):
-        if shutil.which("perf") is None:
+        if not available():
             raise RuntimeError("perf is not installed (Debian: apt-get install linux-perf)")
         self.pids = pids
         self.report = report
@@ -19,6 +23,7 @@ class Record:
         self._perf = subprocess.Popen(
             ["perf", "record", "-q", "-e", "cpu-clock", "-F", str(self.HERTZ), "-g", "-o", self.data, "-p",
              ",".join(map(str, self.pids))], stderr=subprocess.DEVNULL)
+        return self
 
     def __exit__(self, *_):
         self._perf.send_signal(signal.SIGINT)
