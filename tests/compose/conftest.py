@@ -41,7 +41,7 @@ def images():
         assert done.returncode == 0, done.stdout
     builder = Composed()
     builder.local("build", *(["--no-cache"] if FROM_NOTHING else []), *SERVICES)
-    builder.down()
+    builder.release()
 
 
 @contextlib.contextmanager

@@ -2,11 +2,13 @@
 
 import json
 import re
+import shutil
 import subprocess
+import time
 
 import pytest
 
-from support.composed import TAG, docker
+from support.composed import TAG, Composed, docker
 from support.deployed import NAMES, REDIS, ROOT, SERVICES
 
 MIB = 2**20
@@ -14,8 +16,8 @@ BEYOND_BASE_MIB = 60
 TOOLS = ("gcc", "cc", "clang", "make", "cmake", "ninja", "git", "python3", "gdb")
 
 
-def image(name):
-    return json.loads(docker("image", "inspect", f"quorate/{name}:{TAG}"))[0]
+def image(name, tag=TAG):
+    return json.loads(docker("image", "inspect", f"quorate/{name}:{tag}"))[0]
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -109,3 +111,26 @@ def settings_of(name):
     text = (ROOT / "compose" / "compose.yaml").read_text()
     block = re.search(rf"^x-{name}-settings: .*\n((?:  .*\n)+)", text, re.MULTILINE).group(1)
     return set(re.findall(r"^  ([A-Z0-9_]+):", block, re.MULTILINE))
+
+
+def test_a_change_in_one_service_rebuilds_that_service_only(images, tmp_path):
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    for name in filter(None, files):
+        if (ROOT / name).exists():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tmp_path / name)
+    builder = Composed(QUORATE_TAG="changed-in-a-test")
+    try:
+        builder.local("build", *SERVICES, cwd=tmp_path)
+        before = {name: image(name, "changed-in-a-test")["Id"] for name in SERVICES}
+        source = tmp_path / "services" / "edge" / "system.c"
+        source.write_text(source.read_text().replace('span_of("alive")', 'span_of("living")'))
+        began = time.monotonic()
+        builder.local("build", *SERVICES, cwd=tmp_path)
+        print(f"rebuilt after a change of one line in {time.monotonic() - began:.1f} s")
+        after = {name: image(name, "changed-in-a-test")["Id"] for name in SERVICES}
+    finally:
+        for name in SERVICES:
+            docker("image", "rm", "--no-prune", f"quorate/{name}:changed-in-a-test", check=False)
+        builder.release()
+    assert {name for name in SERVICES if before[name] != after[name]} == {"edge"}

@@ -88,6 +88,9 @@ class Composed(Deployed):
         profiles = [word for name in ("v1", "v1-load", "load", "scale") for word in ("--profile", name)]
         # An engine may still count the endpoint of a container that it has just removed; then the networks stay.
         eventually(lambda: self.local(*profiles, "down", "-v", "--remove-orphans") or True)
+        self.release()
+
+    def release(self):
         for block in self.blocks:
             block.release()
 
