@@ -39,8 +39,8 @@ def test_the_lock_can_be_seen_during_a_sale(system, buyers, product_of):
 
 
 def test_a_setting_is_changed_by_up(system, buyers, product_of):
-    system.up(LOCK_TIMEOUT_SECONDS="1")
     product = product_of(10)
+    system.up(LOCK_TIMEOUT_SECONDS="1")
     assert eventually(lambda: buyers[0].beside().buy(product).status_code == 201)
     assert "LOCK_TIMEOUT_SECONDS=1 " in system.log("lockd")
     system.environment.pop("LOCK_TIMEOUT_SECONDS")
