@@ -6,7 +6,6 @@ import subprocess
 import time
 
 import pytest
-import requests
 
 from support.composed import TAG, docker
 from support.deployed import NAMES, REDIS, ROOT, eventually
@@ -51,13 +50,7 @@ def test_the_stack_sells_on_a_swarm(images, swarm):
     assert done.returncode == 0, done.stdout + done.stderr
     url = f"http://127.0.0.1:{ports.base}"
 
-    def sells():
-        try:
-            return requests.get(f"{url}/health", timeout=2).status_code == 200
-        except requests.RequestException:
-            return False
-
-    eventually(sells, 120)
+    eventually(lambda: Edge(url, timeout_s=2).get("/health").status_code == 200, 120)
     buyer = Edge(url).enter("swarmer")
     product = buyer.create_product("On a swarm", 3)
     assert [buyer.buy(product).status_code for _ in range(4)] == [201] * 3 + [400]

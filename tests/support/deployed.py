@@ -93,14 +93,14 @@ class Deployed:
 
 
 def eventually(truth, timeout_s=10, what=None):
-    """Polls until truth() is true and returns what it gave; an AssertionError inside counts as not yet."""
+    """Polls until truth() is true and returns what it gave; an AssertionError or a lost connection inside is a "not yet"."""
     ends, last = time.monotonic() + timeout_s, None
     while True:
         try:
             value = truth()
             if value:
                 return value
-        except AssertionError as error:
+        except (AssertionError, OSError) as error:
             last = error
         if time.monotonic() > ends:
             raise AssertionError(f"not within {timeout_s} s: {what or last or truth}")
