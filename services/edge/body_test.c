@@ -138,6 +138,40 @@ static void integers_are_strict(void **state)
     body_free(body);
 }
 
+/* What json.h writes, body.h reads: ids and prices come in and go out as numbers. */
+static void F16_integers_next_to_2_to_the_53_survive_json(void **state)
+{
+    (void)state;
+    static const int64_t numbers[] = {9007199254740990, 9007199254740991, 9007199254740992,
+                                      9007199254740993, INT64_MAX - 1,    INT64_MAX};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        struct json json;
+        json_init(&json, NULL, 0);
+        json_open_object(&json);
+        JSON_KEY(&json, "id");
+        json_put_integer(&json, numbers[i]);
+        json_close_object(&json);
+        struct body *body = body_parse(json_span(&json), &faults);
+        assert_non_null(body);
+        int64_t number = 0;
+        assert_true(
+            body_integer(body, (struct body_integer_rule){"id", 1, INT64_MAX}, &faults, &number));
+        assert_int_equal(number, numbers[i]);
+        body_free(body);
+        json_fini(&json);
+    }
+    assert_int_equal(faults.count, 0);
+    /* A limit at 2^53 lies exactly there. */
+    struct body *body = parse("{\"at\":9007199254740992,\"above\":9007199254740993}");
+    assert_non_null(body);
+    int64_t number = 0;
+    const int64_t max = 9007199254740992;
+    assert_true(body_integer(body, (struct body_integer_rule){"at", 1, max}, &faults, &number));
+    assert_false(body_integer(body, (struct body_integer_rule){"above", 1, max}, &faults, &number));
+    assert_non_null(strstr(told(), "less than or equal to 9007199254740992"));
+    body_free(body);
+}
+
 static void texts_are_measured_in_characters(void **state)
 {
     (void)state;
@@ -186,8 +220,11 @@ static void all_faults_are_told_together(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(what_is_no_object_is_refused), T(nesting_is_bounded),
-        T(integers_are_strict),          T(texts_are_measured_in_characters),
+        T(what_is_no_object_is_refused),
+        T(nesting_is_bounded),
+        T(integers_are_strict),
+        T(F16_integers_next_to_2_to_the_53_survive_json),
+        T(texts_are_measured_in_characters),
         T(all_faults_are_told_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

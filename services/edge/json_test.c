@@ -1,11 +1,13 @@
 #include "base/utf8.h"
 #include "edge/json.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 
 static struct json json;
 static char storage[64];
@@ -62,6 +64,65 @@ static void integers_of_every_length(void **state)
     json_close_array(&json);
     assert_json("[0,9,10,99,100,12345,-1,9223372036854775807,-9223372036854775808,"
                 "\"18446744073709551615\"]");
+}
+
+/* What was written so far, as another reader of JSON has it. */
+static json_t *read_back(void)
+{
+    json_t *array = json_loadb(json.at, json.used, 0, NULL);
+    assert_true(json_is_array(array));
+    return array;
+}
+
+/* A double holds 2^53 and not its upper neighbour; the last one that it tells from its neighbours
+ * is 2^53 - 1. */
+static void F16_integers_next_to_2_to_the_53_come_back_from_json(void **state)
+{
+    (void)state;
+    static const int64_t numbers[] = {
+        9007199254740990,  9007199254740991, 9007199254740992, 9007199254740993, -9007199254740992,
+        -9007199254740993, INT64_MAX - 1,    INT64_MAX,        INT64_MIN,
+    };
+    const size_t count = sizeof numbers / sizeof numbers[0];
+    json_open_array(&json);
+    for (size_t i = 0; i < count; i++)
+        json_put_integer(&json, numbers[i]);
+    json_close_array(&json);
+    json_t *array = read_back();
+    assert_int_equal(json_array_size(array), count);
+    for (size_t i = 0; i < count; i++) {
+        const json_t *value = json_array_get(array, i);
+        assert_true(json_is_integer(value));
+        assert_int_equal(json_integer_value(value), numbers[i]);
+    }
+    json_decref(array);
+}
+
+/* Tokens and versions go out as text, for readers whose every number is a double. */
+static void F16_versions_next_to_2_to_the_53_come_back_from_json(void **state)
+{
+    (void)state;
+    static const uint64_t numbers[] = {
+        0,         9007199254740990,        9007199254740991, 9007199254740992, 9007199254740993,
+        INT64_MAX, (uint64_t)INT64_MAX + 1, UINT64_MAX - 1,   UINT64_MAX,
+    };
+    const size_t count = sizeof numbers / sizeof numbers[0];
+    json_open_array(&json);
+    for (size_t i = 0; i < count; i++)
+        json_put_unsigned_text(&json, numbers[i]);
+    json_close_array(&json);
+    json_t *array = read_back();
+    assert_int_equal(json_array_size(array), count);
+    for (size_t i = 0; i < count; i++) {
+        const char *text = json_string_value(json_array_get(array, i));
+        assert_non_null(text);
+        char *end;
+        errno = 0;
+        assert_int_equal(strtoull(text, &end, 10), numbers[i]);
+        assert_int_equal(errno, 0);
+        assert_string_equal(end, "");
+    }
+    json_decref(array);
 }
 
 static void strings_are_escaped(void **state)
@@ -125,6 +186,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(commas_stand_where_they_belong),
         T(integers_of_every_length),
+        T(F16_integers_next_to_2_to_the_53_come_back_from_json),
+        T(F16_versions_next_to_2_to_the_53_come_back_from_json),
         T(strings_are_escaped),
         T(utf8_passes_and_what_is_none_is_replaced),
         T(times_are_iso_8601),

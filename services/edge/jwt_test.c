@@ -91,6 +91,19 @@ static void what_is_written_is_read(void **state)
     assert_int_equal(read_at(token, 0), JWT_GOOD);
 }
 
+static void F16_accounts_next_to_2_to_the_53_stay_apart(void **state)
+{
+    (void)state;
+    static const int64_t ids[] = {9007199254740991, 9007199254740992, 9007199254740993, INT64_MAX};
+    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
+        struct jwt_claims mine = {.username = "ann", .user_id = ids[i], .expires_s = 200};
+        char token[JWT_BYTES_MAX + 1];
+        jwt_write(&key, &mine, token);
+        assert_int_equal(read_at(token, 100), JWT_GOOD);
+        assert_int_equal(claims.user_id, ids[i]);
+    }
+}
+
 static void every_changed_byte_is_noticed(void **state)
 {
     (void)state;
@@ -213,6 +226,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_vector_of_the_rfc),
         cmocka_unit_test(what_is_written_is_read),
+        cmocka_unit_test(F16_accounts_next_to_2_to_the_53_stay_apart),
         cmocka_unit_test(every_changed_byte_is_noticed),
         cmocka_unit_test(other_algorithms_are_refused),
         cmocka_unit_test(claims_must_be_ours),

@@ -17,6 +17,7 @@
  *     break ID REASON N  the page after ID fails N times
  *     serving 0|1        what Health says of inventory
  *     voting N           how many of five nodes vote
+ *     version N          what the nodes' stock has, from now on
  *     mute 0|1           no call is answered, Nodes included
  *     sync               nothing
  * Every Buy, CreateProduct and page is told on standard output, one a line. Ends with its standard
@@ -38,6 +39,9 @@
 #define NEVER_ID   3000
 #define BARE_ID    3001
 #define SOME_TIME  1767323045678901
+
+/* 2^53 + 1: no double holds it. */
+#define SOME_VERSION 9007199254740993
 
 typedef Quorate__Inventory__V1__Product Product;
 typedef Quorate__Inventory__V1__Purchase Purchase;
@@ -103,6 +107,7 @@ struct fake {
     unsigned break_reason;
     int64_t break_times;
     unsigned voting;
+    int64_t version;
     bool mute;
     struct pending *pending;
     uv_pipe_t input;
@@ -373,7 +378,7 @@ static void get_stock(Quorate__Inventory__V1__Inventory_Service *service,
         nodes[i].reachable = i == 0;
         nodes[i].present = i == 0;
         nodes[i].stock = fake->products[input->product_id - 1].stock;
-        nodes[i].version = 9007199254740993; /* 2^53 + 1: no double holds it */
+        nodes[i].version = fake->version;
     }
     Quorate__Inventory__V1__Stock reply = QUORATE__INVENTORY__V1__STOCK__INIT;
     reply.product_id = input->product_id;
@@ -525,6 +530,8 @@ static void obey(struct fake *fake, const char *line)
         rpc_server_set_serving(fake->inventory_server, "", number != 0);
     } else if (sscanf(line, "voting %" SCNd64, &number) == 1) {
         fake->voting = (unsigned)number;
+    } else if (sscanf(line, "version %" SCNd64, &number) == 1) {
+        fake->version = number;
     } else if (sscanf(line, "mute %" SCNd64, &number) == 1) {
         fake->mute = number != 0;
     } else {
@@ -576,6 +583,7 @@ int main(int argc, char **argv)
     struct fake *fake = xcalloc(1, sizeof *fake);
     fake->loop = loop_new();
     fake->voting = 5;
+    fake->version = SOME_VERSION;
     struct metrics *metrics[2] = {metrics_new(), metrics_new()};
     fake->inventory = (struct inventory){QUORATE__INVENTORY__V1__INVENTORY__INIT(), fake};
     fake->accounts = (struct accounts){QUORATE__INVENTORY__V1__ACCOUNTS__INIT(), fake};

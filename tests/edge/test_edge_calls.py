@@ -130,6 +130,29 @@ def test_products(world, buyer):
         {"name": "redis1:6379", "reachable": False, "stock": None, "version": None}]}
 
 
+AROUND_2_TO_THE_53 = [2**53 - 1, 2**53, 2**53 + 1, 2**63 - 1]
+
+
+@pytest.mark.parametrize("version", AROUND_2_TO_THE_53)
+def test_F16_versions_are_told_to_the_last_digit(world, buyer, version):
+    product = buyer.post("/api/products", data={"name": f"version {version}", "price": 1, "stock": 1}).json["id"]
+    world.fake.tell(f"version {version}")
+    told = buyer.get(f"/api/products/{product}/stock").json["nodes"][0]["version"]
+    world.fake.tell(f"version {2**53 + 1}")  # as others know it
+    assert isinstance(told, str) and int(told) == version
+
+
+@pytest.mark.parametrize("number", AROUND_2_TO_THE_53)
+def test_F16_ids_come_in_and_go_out_to_the_last_digit(world, buyer, number):
+    answer = buyer.buy(number)
+    assert world.fake.told("buy")["product"] == str(number)
+    assert answer.status == 201 and answer.json["product_id"] == number
+    client = world.edge.client(token_of({**NOBODY, "user_id": number}))
+    assert client.buy(1).json["user_id"] == number
+    assert world.fake.told("buy")["user"] == str(number)
+    assert client.get("/api/products/" + str(number)).json["detail"] == f"Product with id {number} not found"
+
+
 @pytest.mark.parametrize("path", ["/api/products/{}", "/api/products/{}/stock"])
 @pytest.mark.parametrize("product", ["0", "-1", "777777", "9223372036854775807"])
 def test_no_such_product(buyer, path, product):
