@@ -1,5 +1,6 @@
 /* The edge: HTTP in, RPC out. Everything is opened here, run, and closed in reverse order. */
 #include "base/check.h"
+#include "base/exit_guard.h"
 #include "base/log.h"
 #include "edge/admin.h"
 #include "edge/edge.h"
@@ -8,20 +9,15 @@
 #include "edge/routes.h"
 
 #include <jansson.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 /* Descriptors for other things than clients: peers, the loop, the log, lingering connections. */
 #define OTHER_DESCRIPTORS 512
 
 /* Requests end by their deadline; connections that still don't let go then are cut. */
 #define DRAIN_GRACE_US 2000000
-
-/* With the drain less than the 15 s after which systemd kills. */
-#define CLOSE_PATIENCE_S 5
 
 struct process {
     struct edge edge;
@@ -139,26 +135,6 @@ static void close_all(struct edge *edge)
     auth_free(edge->auth);
 }
 
-static void on_close_stuck(int signal_number)
-{
-    (void)signal_number;
-    static const char line[] =
-        "edge: close.stuck text=\"the RPC did not close; leaving without\"\n";
-    ssize_t written = write(STDERR_FILENO, line, sizeof line - 1);
-    (void)written; /* nowhere to complain */
-    _exit(0);
-}
-
-/* Closing an NNG socket waits without limit until its last pipe is gone, and 1.5.2 can lose count
- * of one: seen once, in an edge whose peers had been killed and replaced for ten minutes, and not
- * provoked since. Everybody has been answered by now, so there is nothing to wait for. */
-static void limit_closing(void)
-{
-    struct sigaction action = {.sa_handler = on_close_stuck};
-    CHECK(sigaction(SIGALRM, &action, NULL) == 0);
-    alarm(CLOSE_PATIENCE_S);
-}
-
 /* Returns the mode, as conf_start does. */
 static const char *read_settings(int argc, char **argv, struct edge_conf *conf)
 {
@@ -199,11 +175,12 @@ int main(int argc, char **argv)
         loop_run(edge->loop);
         timer_stop(&process.patience);
         admin_stop(admin);
-        limit_closing();
     }
+    int code = good ? 0 : 1;
+    exit_guard_start(code);
     close_all(edge);
     loop_free(edge->loop);
     metrics_free(edge->metrics);
     conf_free(&edge_program, &conf);
-    return good ? 0 : 1;
+    return code;
 }

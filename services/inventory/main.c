@@ -1,6 +1,7 @@
 /* inventory: wires the loop, the RPC, the database and the ports together, and takes them apart
  * again. */
 #include "base/check.h"
+#include "base/exit_guard.h"
 #include "base/healthcheck.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -231,6 +232,7 @@ int main(int argc, char **argv)
     int code = started ? inventory.code : 1;
     /* Requests, leases or statements are still open: they end with the process. */
     if (started && code != 0) _Exit(code);
+    exit_guard_start(code);
     finish(&inventory);
     LOG_INFO("inventory.stopped", "code=%d", code);
     conf_free(&inventory_program, &inventory.conf);

@@ -1,5 +1,6 @@
 /* lockd: wires the loop, the RPC, the leases and the nodes together, and takes them apart again. */
 #include "base/check.h"
+#include "base/exit_guard.h"
 #include "base/healthcheck.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -141,9 +142,11 @@ static int serve(struct lockd *lockd)
     conf_log(&lockd_program, &lockd->conf);
     bool started = start(lockd);
     if (started) loop_run(lockd->loop);
+    int code = started ? 0 : 1;
+    exit_guard_start(code);
     finish(lockd);
     if (started) LOG_INFO("lockd.stopped", "code=0");
-    return started ? 0 : 1;
+    return code;
 }
 
 static int reconfigure(const struct lockd_conf *conf)
