@@ -2,6 +2,7 @@
  */
 #include "inventory/live.h"
 
+#include "base/loop_fixture.h"
 #include "base/redis_fixture.h"
 #include "inventory/database.h"
 #include "inventory/postgres_fixture.h"
@@ -31,54 +32,14 @@ struct world {
     struct reads_call call;
     unsigned answers;
     struct reads_stock stock;
-    struct timer poll;
-    struct timer limit;
-    bool (*reached)(struct world *world);
-    bool late;
 };
 
-static void on_poll(void *arg)
-{
-    struct world *world = arg;
-    if (world->reached(world)) {
-        loop_stop(world->loop);
-    } else {
-        timer_start(&world->poll, loop_timers(world->loop), loop_now_us(world->loop) + 1000,
-                    on_poll, world);
-    }
-}
-
-static void on_limit(void *arg)
-{
-    struct world *world = arg;
-    world->late = true;
-    loop_stop(world->loop);
-}
-
-static void run_until(struct world *world, bool (*reached)(struct world *))
-{
-    world->reached = reached;
-    world->late = false;
-    timer_start(&world->limit, loop_timers(world->loop), loop_now_us(world->loop) + 5000000,
-                on_limit, world);
-    timer_start(&world->poll, loop_timers(world->loop), 0, on_poll, world);
-    loop_run(world->loop);
-    timer_stop(&world->poll);
-    timer_stop(&world->limit);
-    assert_false(world->late);
-}
-
-static bool ready(struct world *world)
+static bool ready(const struct world *world)
 {
     for (unsigned node = 0; node < NODES; node++) {
         if (stock_node_state(live_stock(world->live), node) != STOCK_NODE_LEVEL) return false;
     }
     return database_up(world->database);
-}
-
-static bool answered(struct world *world)
-{
-    return world->answers > 0;
 }
 
 static void on_refused(void *arg, const char *why)
@@ -113,7 +74,8 @@ static int set_up(void **state)
     world->store = store_new(world->database);
     world->live = live_open(world->loop,
                             &(struct live_options){.nodes = &world->list, .store = world->store});
-    run_until(world, ready); /* the nodes were level at once: with an empty Postgres */
+    LOOP_WITHIN_MS(world->loop, 5000,
+                   ready(world)); /* the nodes were level at once: with an empty Postgres */
     *state = world;
     return 0;
 }
@@ -149,7 +111,7 @@ static void get(struct world *world, int64_t product)
     world->answers = 0;
     reads_get(live_reads(world->live), &world->call, product, loop_now_us(world->loop) + 4000000,
               on_stock, world);
-    run_until(world, answered);
+    LOOP_WITHIN_MS(world->loop, 5000, world->answers > 0);
 }
 
 static void assert_on_node(struct world *world, unsigned node, const char *stock)
@@ -169,7 +131,7 @@ static void a_node_is_levelled_by_postgres_and_a_read_repairs(void **state)
     assert_int_equal(world->stock.outcome, READS_DONE);
     assert_int_equal(world->stock.db.stock, 100);
     assert_false(world->stock.synced);
-    run_until(world, ready);
+    LOOP_WITHIN_MS(world->loop, 5000, ready(world));
     get(world, 1);
     assert_true(world->stock.synced);
     for (unsigned node = 0; node < NODES; node++)
@@ -187,7 +149,7 @@ static void what_a_batch_committed_is_put_and_read(void **state)
               on_stock, world);
     sql(world, "UPDATE products SET stock = 99, version = 1001");
     lane.ended(lane.arg, 1, &(struct stock_value){1, 99, 1001});
-    run_until(world, answered);
+    LOOP_WITHIN_MS(world->loop, 5000, world->answers > 0);
     assert_true(world->stock.synced);
     assert_int_equal(world->stock.db.stock, 99);
     assert_int_equal(reads_counts(live_reads(world->live)).joined, 1);

@@ -1,6 +1,7 @@
 /* The client of lockd, over the real RPC, against a lockd that says what it is told to. */
 #include "base/check.h"
 #include "base/log.h"
+#include "base/loop_fixture.h"
 #include "inventory/fake_lockd.h"
 #include "inventory/locks.h"
 
@@ -10,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <uv.h>
 
 #include <cmocka.h>
 
@@ -58,27 +58,6 @@ static void on_lock(void *arg, const struct lane_lock_answer *told)
              told->message == NULL ? "" : told->message);
 }
 
-static void on_wake(void *arg)
-{
-    (void)arg; /* lets uv_run return */
-}
-
-static void turn(void)
-{
-    struct timer wake = {0};
-    struct timers *timers = loop_timers(loop);
-    timer_start(&wake, timers, timers_now_us(timers) + 2000, on_wake, NULL);
-    uv_run(loop_uv(loop), UV_RUN_ONCE);
-    timer_stop(&wake);
-}
-
-static void pass(uint64_t us)
-{
-    uint64_t until_us = loop_now_us(loop) + us;
-    while (loop_now_us(loop) < until_us)
-        turn();
-}
-
 static void open_locks(struct conf_list urls)
 {
     static struct conf_list kept;
@@ -94,10 +73,9 @@ static void wait_until_heard(void)
     for (int tries = 0; tries < 500; tries++) {
         news.asked = 0;
         locks_ask(locks);
-        while (news.asked == 0)
-            turn();
+        LOOP_UNTIL(loop, news.asked > 0);
         if (news.heard) return;
-        pass(10000);
+        loop_run_ms(loop, 10);
     }
     fail_msg("lockd was not heard");
 }
@@ -122,7 +100,7 @@ static int teardown(void **state)
     (void)state;
     locks_close(locks);
     fake_lockd_close(lockd);
-    pass(20000);
+    loop_run_ms(loop, 20);
     loop_free(loop);
     return 0;
 }
@@ -132,9 +110,7 @@ static void acquire(uint64_t min_token, uint64_t wait_us)
     memset(&answer, 0, sizeof answer);
     locks_acquire(locks, 7, min_token, wait_us, on_lock, NULL);
     assert_int_equal(answer.answers, 0);
-    uint64_t until_us = loop_now_us(loop) + 5000000;
-    while (answer.answers == 0 && loop_now_us(loop) < until_us)
-        turn();
+    LOOP_WITHIN_MS(loop, 5000, answer.answers > 0);
     assert_int_equal(answer.answers, 1);
 }
 
@@ -154,8 +130,7 @@ static void a_lease_is_granted_and_given_back(void **state)
     assert_int_equal(news.asked_us, answer.lease.began_us);
     assert_string_equal(fake_lockd_seen(lockd)->last_acquired, answer.lease.request_id);
     locks_release(locks, 7, &answer.lease);
-    while (!locks_quiet(locks))
-        turn();
+    LOOP_UNTIL(loop, locks_quiet(locks));
     assert_string_equal(fake_lockd_seen(lockd)->last_released, answer.lease.request_id);
     assert_int_equal(fake_lockd_seen(lockd)->last_released_token, 5001);
 }
@@ -169,8 +144,7 @@ static void no_request_id_is_used_twice(void **state)
     assert_string_not_equal(first.request_id, answer.lease.request_id);
     locks_release(locks, 7, &first);
     locks_release(locks, 7, &answer.lease);
-    while (!locks_quiet(locks))
-        turn();
+    LOOP_UNTIL(loop, locks_quiet(locks));
 }
 
 static void F23_each_refusal_is_told_as_what_it_is(void **state)
@@ -206,8 +180,7 @@ static void F29_a_lease_whose_answer_never_came_is_released_by_its_request_id(vo
     fake_lockd_be(lockd, FAKE_SILENT, REASON_NONE);
     acquire(0, 50000);
     assert_int_equal(answer.outcome, LANE_LOCK_AGAIN);
-    while (!locks_quiet(locks))
-        turn();
+    LOOP_UNTIL(loop, locks_quiet(locks));
     assert_int_equal(fake_lockd_seen(lockd)->releases, 1);
     assert_string_equal(fake_lockd_seen(lockd)->last_released,
                         fake_lockd_seen(lockd)->last_acquired);
@@ -220,8 +193,7 @@ static void F17_a_lease_that_is_over_when_it_arrives_is_given_back(void **state)
     fake_lockd_be(lockd, FAKE_LATE, REASON_NONE);
     acquire(0, 1000000);
     assert_int_equal(answer.outcome, LANE_LOCK_AGAIN);
-    while (!locks_quiet(locks))
-        turn();
+    LOOP_UNTIL(loop, locks_quiet(locks));
     assert_int_equal(fake_lockd_seen(lockd)->last_released_token,
                      fake_lockd_seen(lockd)->last_token);
 }
@@ -232,15 +204,12 @@ static void a_release_is_repeated_until_a_lockd_confirms_it(void **state)
     acquire(0, 1000000);
     struct lane_lease lease = answer.lease;
     fake_lockd_close(lockd);
-    pass(50000);
+    loop_run_ms(loop, 50);
     locks_release(locks, 7, &lease);
-    pass(300000);
+    loop_run_ms(loop, 300);
     assert_false(locks_quiet(locks));
     lockd = fake_lockd_open(loop, url);
-    for (int turns = 0; !locks_quiet(locks); turns++) {
-        assert_true(turns < 2000);
-        turn();
-    }
+    LOOP_WITHIN_MS(loop, 4000, locks_quiet(locks));
     assert_string_equal(fake_lockd_seen(lockd)->last_released, lease.request_id);
 }
 
@@ -252,12 +221,9 @@ static void a_release_is_not_repeated_beyond_its_lease(void **state)
     lease.ends_us = loop_now_us(loop) + 200000;
     fake_lockd_close(lockd);
     lockd = NULL;
-    pass(20000);
+    loop_run_ms(loop, 20);
     locks_release(locks, 7, &lease);
-    for (int turns = 0; !locks_quiet(locks); turns++) {
-        assert_true(turns < 1000);
-        turn();
-    }
+    LOOP_WITHIN_MS(loop, 2000, locks_quiet(locks));
 }
 
 static void who_votes_is_asked_and_told(void **state)
@@ -266,19 +232,17 @@ static void who_votes_is_asked_and_told(void **state)
     fake_lockd_voting(lockd, 2);
     news.asked = 0;
     locks_ask(locks);
-    while (news.asked == 0)
-        turn();
+    LOOP_UNTIL(loop, news.asked > 0);
     assert_true(news.heard);
     assert_int_equal(news.voting, 2);
     assert_non_null(strstr(news.message, "redis4:6379 (connection refused)"));
     assert_null(strstr(news.message, "redis1:6379"));
     fake_lockd_close(lockd);
     lockd = NULL;
-    pass(20000);
+    loop_run_ms(loop, 20);
     news.asked = 0;
     locks_ask(locks);
-    while (news.asked == 0)
-        turn();
+    LOOP_UNTIL(loop, news.asked > 0);
     assert_false(news.heard);
     acquire(0, 100000);
     assert_int_equal(answer.outcome, LANE_LOCK_DOWN);
@@ -297,14 +261,13 @@ static void the_next_lockd_serves_when_one_is_away(void **state)
     acquire(0, 1000000);
     unsigned place = answer.lease.lockd;
     fake_lockd_be(place == 0 ? lockd : other, FAKE_SILENT, REASON_NONE);
-    pass(100000);
+    loop_run_ms(loop, 100);
     acquire(0, 50000);
     assert_int_equal(answer.outcome, LANE_LOCK_AGAIN);
     acquire(0, 50000);
     assert_int_equal(answer.outcome, LANE_LOCK_GRANTED);
     assert_int_not_equal(answer.lease.lockd, place);
-    while (!locks_quiet(locks))
-        turn();
+    LOOP_UNTIL(loop, locks_quiet(locks));
     fake_lockd_close(other);
 }
 
@@ -314,10 +277,10 @@ static void what_is_open_at_the_end_is_answered(void **state)
     fake_lockd_be(lockd, FAKE_SILENT, REASON_NONE);
     memset(&answer, 0, sizeof answer);
     locks_acquire(locks, 7, 0, 1000000, on_lock, NULL);
-    pass(20000);
+    loop_run_ms(loop, 20);
     locks_close(locks);
     assert_int_equal(answer.answers, 0);
-    pass(20000);
+    loop_run_ms(loop, 20);
     assert_int_equal(answer.answers, 1);
     locks = NULL;
 }

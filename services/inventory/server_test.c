@@ -1,6 +1,7 @@
 /* The services over the real RPC: a real Postgres, a lockd that says what it is told to, and Redis
  * nodes that are all away. */
 #include "base/log.h"
+#include "base/loop_fixture.h"
 #include "base/rpc_client.h"
 #include "inventory/database.h"
 #include "inventory/fake_lockd.h"
@@ -14,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <uv.h>
 
 #include <cmocka.h>
 
@@ -33,27 +33,6 @@ static void on_refused(void *arg, const char *why)
 {
     (void)arg;
     fail_msg("refused: %s", why);
-}
-
-static void on_wake(void *arg)
-{
-    (void)arg; /* lets uv_run return */
-}
-
-static void turn(void)
-{
-    struct timer wake = {0};
-    struct timers *timers = loop_timers(loop);
-    timer_start(&wake, timers, timers_now_us(timers) + 2000, on_wake, NULL);
-    uv_run(loop_uv(loop), UV_RUN_ONCE);
-    timer_stop(&wake);
-}
-
-static void pass(uint64_t us)
-{
-    uint64_t until_us = loop_now_us(loop) + us;
-    while (loop_now_us(loop) < until_us)
-        turn();
 }
 
 static struct database *open_database(void)
@@ -108,11 +87,10 @@ static int setup(void **state)
     server = server_new(rpc, ports);
     struct rpc_client_options client_options = {.url = url, .program = "test"};
     client = rpc_client_open(loop, &client_options);
-    while (!database_up(database) || !rpc_client_up(client))
-        turn();
+    LOOP_UNTIL(loop, database_up(database) && rpc_client_up(client));
     while (!lanes_have_quorum(ports_lanes(ports))) {
         lanes_ask_voting(ports_lanes(ports));
-        pass(10000);
+        loop_run_ms(loop, 10);
     }
     free(postgres_fixture_sql(
         postgres, "TRUNCATE users, products, purchases, stock_ledger RESTART IDENTITY"));
@@ -129,16 +107,13 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    for (int turns = 0; !ports_quiet(ports); turns++) {
-        assert_true(turns < 3000);
-        turn();
-    }
+    LOOP_UNTIL(loop, ports_quiet(ports));
     rpc_client_close(client);
     rpc_server_close(rpc);
     database_close(database);
     ports_close(ports);
     fake_lockd_close(lockd);
-    pass(20000);
+    loop_run_ms(loop, 20);
     loop_free(loop);
     server_free(server);
     return 0;
@@ -184,10 +159,7 @@ static void hear(struct heard *heard, bool good)
 
 static void wait_for(const struct heard *heard)
 {
-    for (int turns = 0; heard->answers == 0; turns++) {
-        assert_true(turns < 6000);
-        turn();
-    }
+    LOOP_UNTIL(loop, heard->answers > 0);
     assert_int_equal(heard->answers, 1);
 }
 
@@ -264,7 +236,7 @@ static void G7_each_answer_to_a_buyer_is_the_right_one(void **state)
     assert_non_null(strstr(heard.call.status.message, "redis2:6379"));
     fake_lockd_voting(lockd, 5);
     fake_lockd_be(lockd, FAKE_GRANTS, REASON_NONE);
-    pass(250000);
+    loop_run_ms(loop, 250);
     heard = buy(3, 98, "k");
     assert_reason(&heard, REASON_NONE);
     heard = buy(4, 1, "k");
@@ -334,11 +306,13 @@ static void G16_a_batch_without_answer_is_unknown_then_the_key_gets_its_first_bo
     assert_reason(&heard, REASON_OUTCOME_UNKNOWN);
     assert_non_null(strstr(heard.call.status.message, "idempotency key")); /* ours, not the RPC's */
     assert_true(loop_now_us(loop) < began_us + 700000);
-    pass(800000); /* the statement is given up, its connection dropped; it hangs on in the server */
+    loop_run_ms(
+        loop,
+        800); /* the statement is given up, its connection dropped; it hangs on in the server */
     struct heard again;
     begin(&again, false, 5000000);
     start_buy(&again, 1, 1, "k"); /* runs behind its own straggler, under a higher token */
-    pass(300000);
+    loop_run_ms(loop, 300);
     let_go(other);
     wait_for(&again);
     assert_reason(&again, REASON_NONE);
@@ -355,12 +329,12 @@ static void a_buyer_who_gave_up_before_his_batch_began_buys_nothing(void **state
     struct heard gone;
     begin(&gone, false, 5000000);
     start_buy(&gone, 1, 1, "k");
-    pass(50000);
+    loop_run_ms(loop, 50);
     rpc_call_cancel(&gone.call);
-    pass(50000);
+    loop_run_ms(loop, 50);
     assert_int_equal(lanes_counts(ports_lanes(ports)).orders, 0);
     fake_lockd_be(lockd, FAKE_GRANTS, REASON_NONE);
-    pass(1200000);
+    loop_run_ms(loop, 1200);
     assert_int_equal(number("SELECT count(*) FROM purchases WHERE idem = 'k'"), 0);
 }
 
@@ -643,7 +617,7 @@ static void without_a_database_everything_is_down_and_then_goes_on(void **state)
     (void)state;
     assert_true(buy(1, 1, "a").good);
     postgres_fixture_kill(postgres);
-    pass(50000);
+    loop_run_ms(loop, 50);
     struct heard heard = buy(1, 1, "b");
     assert_reason(&heard, REASON_DOWN);
     heard = list_products(0, 10);
@@ -653,8 +627,7 @@ static void without_a_database_everything_is_down_and_then_goes_on(void **state)
     heard = create_product("x", 1, 1, "");
     assert_reason(&heard, REASON_DOWN);
     postgres_fixture_restart(postgres);
-    while (!database_up(database))
-        turn();
+    LOOP_UNTIL(loop, database_up(database));
     heard = buy(1, 1, "b");
     assert_reason(&heard, REASON_NONE);
 }

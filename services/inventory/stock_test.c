@@ -1,6 +1,7 @@
 /* The live stock on real Redis servers. Postgres is an array here. */
 #include "inventory/stock.h"
 
+#include "base/loop_fixture.h"
 #include "base/metrics.h"
 #include "base/redis_fixture.h"
 
@@ -35,10 +36,6 @@ struct world {
     unsigned reads;
     size_t read_count;
     struct stock_node *read; /* of the last read */
-    struct timer poll;
-    struct timer limit;
-    bool (*reached)(struct world *world);
-    bool late;
 };
 
 /* A page that Postgres is about to answer. */
@@ -74,54 +71,6 @@ static void ask_page(void *arg, int64_t after, size_t limit, stock_page_fn *on_p
     world->pages++;
     timer_start(&page->timer, loop_timers(world->loop), loop_now_us(world->loop) + 1000,
                 answer_page, page);
-}
-
-static void on_poll(void *arg)
-{
-    struct world *world = arg;
-    if (world->reached(world)) {
-        loop_stop(world->loop);
-    } else {
-        timer_start(&world->poll, loop_timers(world->loop), loop_now_us(world->loop) + 1000,
-                    on_poll, world);
-    }
-}
-
-static void on_limit(void *arg)
-{
-    struct world *world = arg;
-    world->late = true;
-    loop_stop(world->loop);
-}
-
-/* How long it took, in ms; the test fails when it took longer than limit_ms. */
-static uint64_t run_until(struct world *world, bool (*reached)(struct world *), unsigned limit_ms)
-{
-    uint64_t began_us = loop_now_us(world->loop);
-    world->reached = reached;
-    world->late = false;
-    timer_start(&world->limit, loop_timers(world->loop), began_us + limit_ms * UINT64_C(1000),
-                on_limit, world);
-    on_poll(world);
-    if (!reached(world)) loop_run(world->loop);
-    timer_stop(&world->poll);
-    timer_stop(&world->limit);
-    assert_false(world->late);
-    return (loop_now_us(world->loop) - began_us) / 1000;
-}
-
-static bool never(struct world *world)
-{
-    (void)world;
-    return false;
-}
-
-static void run_for(struct world *world, unsigned ms)
-{
-    world->reached = never;
-    timer_start(&world->limit, loop_timers(world->loop), loop_now_us(world->loop) + ms * 1000,
-                on_limit, world);
-    loop_run(world->loop);
 }
 
 static bool all_level(struct world *world)
@@ -169,7 +118,7 @@ static int set_up(void **state)
     world->db = calloc(PRODUCTS_MAX + 1, sizeof *world->db);
     world->source = (struct stock_source){ask_page, world};
     open_stock(world);
-    run_until(world, all_level, 2000);
+    LOOP_WITHIN_MS(world->loop, 2000, all_level(world));
     *state = world;
     return 0;
 }
@@ -178,7 +127,7 @@ static int tear_down(void **state)
 {
     struct world *world = *state;
     close_stock(world);
-    run_for(world, 10); /* a page may be open */
+    loop_run_ms(world->loop, 10); /* a page may be open */
     loop_free(world->loop);
     for (unsigned i = 0; i < NODES; i++)
         redis_fixture_free(world->redis[i]);
@@ -205,11 +154,6 @@ static void put(struct world *world, int64_t product, int64_t stock, int64_t ver
     stock_put(world->stock, &world->db[product], on_stored, world);
 }
 
-static bool one_stored(struct world *world)
-{
-    return world->stored >= 1;
-}
-
 static void on_read(void *arg, const struct stock_read *read)
 {
     struct world *world = arg;
@@ -220,17 +164,12 @@ static void on_read(void *arg, const struct stock_read *read)
     memcpy(world->read, read->nodes, bytes);
 }
 
-static bool one_read(struct world *world)
-{
-    return world->reads >= 1;
-}
-
 static void read_one(struct world *world, int64_t product)
 {
     world->reads = 0;
     stock_read(world->stock, &product, 1, on_read, world);
     assert_int_equal(world->reads, 0);
-    run_until(world, one_read, 2000);
+    LOOP_WITHIN_MS(world->loop, 2000, world->reads >= 1);
 }
 
 static void assert_on_node(struct world *world, unsigned node, int64_t product, const char *stock,
@@ -257,7 +196,7 @@ static void G2_a_new_products_stock_is_on_all_five_at_once(void **state)
     struct world *world = *state;
     put(world, 1, 100, 1700000000000000);
     assert_int_equal(world->stored, 0);
-    run_until(world, one_stored, 1000);
+    LOOP_WITHIN_MS(world->loop, 1000, world->stored >= 1);
     for (unsigned node = 0; node < NODES; node++) {
         assert_on_node(world, node, 1, "100", "1700000000000000");
         assert_int_equal(world->held[node].held, STOCK_HELD);
@@ -275,10 +214,10 @@ static void G1_a_late_or_repeated_put_never_adds_stock(void **state)
 {
     struct world *world = *state;
     put(world, 1, 5, 20);
-    run_until(world, one_stored, 1000);
+    LOOP_WITHIN_MS(world->loop, 1000, world->stored >= 1);
     world->stored = 0;
     stock_put(world->stock, &(struct stock_value){1, 15, 19}, on_stored, world);
-    run_until(world, one_stored, 1000);
+    LOOP_WITHIN_MS(world->loop, 1000, world->stored >= 1);
     for (unsigned node = 0; node < NODES; node++) {
         assert_on_node(world, node, 1, "5", "20");
         assert_int_equal(world->held[node].stock, 5);
@@ -290,19 +229,21 @@ static void G3_a_node_that_was_stopped_is_level_within_a_second(void **state)
 {
     struct world *world = *state;
     put(world, 1, 100, 10);
-    run_until(world, one_stored, 1000);
+    LOOP_WITHIN_MS(world->loop, 1000, world->stored >= 1);
     redis_fixture_kill(world->redis[4]);
-    run_until(world, one_down, 1000);
+    LOOP_WITHIN_MS(world->loop, 1000, one_down(world));
     for (int i = 1; i <= 40; i++) {
         world->stored = 0;
         put(world, 1, 100 - i, 10 + i);
         put(world, 2, 1000 - i, 10 + i);
-        run_until(world, one_stored, 1000);
+        LOOP_WITHIN_MS(world->loop, 1000, world->stored >= 1);
         assert_int_equal(world->held[4].held, STOCK_UNREACHABLE);
     }
-    run_for(world, 1200); /* long enough for the longest back-off */
+    loop_run_ms(world->loop, 1200); /* long enough for the longest back-off */
     redis_fixture_restart(world->redis[4], true);
-    uint64_t ms = run_until(world, all_level, 1000);
+    uint64_t began_us = loop_now_us(world->loop);
+    LOOP_WITHIN_MS(world->loop, 1000, all_level(world));
+    uint64_t ms = (loop_now_us(world->loop) - began_us) / 1000;
     print_message("level %" PRIu64 " ms after its return\n", ms);
     assert_on_node(world, 4, 1, "60", "50");
     assert_on_node(world, 4, 2, "960", "50");
@@ -313,10 +254,10 @@ static void a_node_that_lost_its_data_gets_it_back(void **state)
     struct world *world = *state;
     for (int64_t product = 1; product <= 1500; product++)
         put(world, product, product, 10);
-    run_until(world, one_stored, 1000);
+    LOOP_WITHIN_MS(world->loop, 1000, world->stored >= 1);
     redis_fixture_restart(world->redis[0], false);
-    run_until(world, one_down, 1000);
-    run_until(world, all_level, 1000);
+    LOOP_WITHIN_MS(world->loop, 1000, one_down(world));
+    LOOP_WITHIN_MS(world->loop, 1000, all_level(world));
     assert_on_node(world, 0, 1, "1", "10");
     assert_on_node(world, 0, 1500, "1500", "10");
 }
@@ -326,20 +267,20 @@ static void a_paused_node_that_wakes_with_old_puts_ends_level(void **state)
 {
     struct world *world = *state;
     put(world, 1, 100, 10);
-    run_until(world, one_stored, 1000);
+    LOOP_WITHIN_MS(world->loop, 1000, world->stored >= 1);
     redis_fixture_pause(world->redis[2]);
     for (int i = 1; i <= 5; i++) {
         world->stored = 0;
         put(world, 1, 100 - i, 10 + i);
-        run_until(world, one_stored, 1000);
+        LOOP_WITHIN_MS(world->loop, 1000, world->stored >= 1);
     }
-    run_until(world, one_down, 1000);
+    LOOP_WITHIN_MS(world->loop, 1000, one_down(world));
     world->stored = 0;
     put(world, 1, 50, 60);
-    run_until(world, one_stored, 1000);
+    LOOP_WITHIN_MS(world->loop, 1000, world->stored >= 1);
     redis_fixture_resume(world->redis[2]);
-    run_until(world, all_level, 2000);
-    run_for(world, 100);
+    LOOP_WITHIN_MS(world->loop, 2000, all_level(world));
+    loop_run_ms(world->loop, 100);
     assert_on_node(world, 2, 1, "50", "60");
 }
 
@@ -348,11 +289,11 @@ static void an_idle_node_that_falls_silent_is_noticed(void **state)
 {
     struct world *world = *state;
     put(world, 1, 100, 10);
-    run_until(world, one_stored, 1000);
+    LOOP_WITHIN_MS(world->loop, 1000, world->stored >= 1);
     redis_fixture_pause(world->redis[2]);
-    run_until(world, one_down, 2000);
+    LOOP_WITHIN_MS(world->loop, 2000, one_down(world));
     redis_fixture_resume(world->redis[2]);
-    run_until(world, all_level, 1000);
+    LOOP_WITHIN_MS(world->loop, 1000, all_level(world));
 }
 
 /* A short pause is no outage: the node stays up, what it did not acknowledge is repeated.
@@ -362,12 +303,12 @@ static void a_put_that_timed_out_is_repeated(void **state)
     struct world *world = *state;
     ask(world, 3, "CLIENT PAUSE 280 ALL");
     put(world, 1, 100, 10);
-    run_until(world, one_stored, 1000);
+    LOOP_WITHIN_MS(world->loop, 1000, world->stored >= 1);
     assert_int_equal(world->held[3].held, STOCK_UNREACHABLE);
     assert_int_equal(world->held[0].held, STOCK_HELD);
     assert_int_equal(stock_node_state(world->stock, 3), STOCK_NODE_LEVEL);
     ask(world, 3, "FLUSHALL"); /* whatever it executed is gone */
-    run_for(world, 500);
+    loop_run_ms(world->loop, 500);
     assert_on_node(world, 3, 1, "100", "10");
 }
 
@@ -385,7 +326,7 @@ static void what_is_no_number_counts_as_nothing(void **state)
         assert_int_equal(world->read[node].held, STOCK_ABSENT);
     put(world, 1, 100, 10);
     put(world, 2, 200, 10);
-    run_until(world, one_stored, 1000);
+    LOOP_WITHIN_MS(world->loop, 1000, world->stored >= 1);
     for (unsigned node = 0; node < NODES; node++) {
         assert_on_node(world, node, 1, "100", "10");
         assert_on_node(world, node, 2, "200", "10");
@@ -393,7 +334,7 @@ static void what_is_no_number_counts_as_nothing(void **state)
     ask(world, 0, "SET stock:1 999"); /* by hand, at the same version */
     world->stored = 0;
     put(world, 1, 100, 10);
-    run_until(world, one_stored, 1000);
+    LOOP_WITHIN_MS(world->loop, 1000, world->stored >= 1);
     assert_on_node(world, 0, 1, "100", "10");
 }
 
@@ -407,7 +348,7 @@ static void a_page_of_products_is_read_with_one_question(void **state)
     }
     stock_read(world->stock, ids, STOCK_READ_MAX, on_read,
                world); /* behind the puts of this turn */
-    run_until(world, one_read, 1000);
+    LOOP_WITHIN_MS(world->loop, 1000, world->reads >= 1);
     assert_int_equal(world->read_count, STOCK_READ_MAX);
     for (size_t i = 0; i < STOCK_READ_MAX; i++) {
         for (unsigned node = 0; node < NODES; node++) {
@@ -422,21 +363,21 @@ static void nodes_that_are_down_are_unreachable(void **state)
 {
     struct world *world = *state;
     put(world, 1, 100, 10);
-    run_until(world, one_stored, 1000);
+    LOOP_WITHIN_MS(world->loop, 1000, world->stored >= 1);
     redis_fixture_kill(world->redis[1]);
-    run_until(world, one_down, 1000);
+    LOOP_WITHIN_MS(world->loop, 1000, one_down(world));
     read_one(world, 1);
     assert_int_equal(world->read[0].held, STOCK_HELD);
     assert_int_equal(world->read[1].held, STOCK_UNREACHABLE);
     for (unsigned node = 0; node < NODES; node++)
         redis_fixture_kill(world->redis[node]);
-    run_for(world, 50);
+    loop_run_ms(world->loop, 50);
     read_one(world, 1);
     for (unsigned node = 0; node < NODES; node++)
         assert_int_equal(world->read[node].held, STOCK_UNREACHABLE);
     world->stored = 0;
     put(world, 1, 99, 11);
-    run_until(world, one_stored, 1000);
+    LOOP_WITHIN_MS(world->loop, 1000, world->stored >= 1);
 }
 
 /* A node that refuses (a replica, a full one) is no reason to stop, and is level once it takes. */
@@ -445,11 +386,11 @@ static void a_node_that_answers_with_errors_is_level_once_it_stops(void **state)
     struct world *world = *state;
     ask(world, 2, "CONFIG SET min-replicas-to-write 1");
     put(world, 1, 100, 10);
-    run_until(world, one_stored, 1000);
+    LOOP_WITHIN_MS(world->loop, 1000, world->stored >= 1);
     assert_int_equal(world->held[2].held, STOCK_UNREACHABLE);
     assert_int_equal(world->held[1].held, STOCK_HELD);
     ask(world, 2, "CONFIG SET min-replicas-to-write 0");
-    run_for(world, 500);
+    loop_run_ms(world->loop, 500);
     assert_on_node(world, 2, 1, "100", "10");
 }
 
@@ -463,7 +404,7 @@ static void G9_a_start_makes_all_nodes_level(void **state)
         world->products = product;
     }
     open_stock(world);
-    run_until(world, all_level, 2000);
+    LOOP_WITHIN_MS(world->loop, 2000, all_level(world));
     for (unsigned node = 0; node < NODES; node++) {
         assert_on_node(world, node, 1, "7", "1000");
         assert_on_node(world, node, 2500, "17500", "1000");
@@ -478,7 +419,7 @@ static void closing_answers_what_is_pending(void **state)
     int64_t product = 1;
     put(world, 1, 100, 10);
     stock_read(world->stock, &product, 1, on_read, world);
-    run_for(world, 20);
+    loop_run_ms(world->loop, 20);
     put(world, 1, 99, 11);
     put(world, 2, 99, 11);
     stock_read(world->stock, &product, 1, on_read, world);
@@ -508,10 +449,12 @@ static void a_large_catalogue_is_level_soon_in_little_memory(void **state)
         world->db[product] = (struct stock_value){product, product, 10};
     world->products = PRODUCTS;
     redis_fixture_restart(world->redis[0], false);
-    run_until(world, one_down, 1000);
+    LOOP_WITHIN_MS(world->loop, 1000, one_down(world));
     size_t before = mallinfo2().uordblks;
     put(world, 7, 1000000, 11);
-    uint64_t ms = run_until(world, all_level_under_puts, 20000);
+    uint64_t began_us = loop_now_us(world->loop);
+    LOOP_WITHIN_MS(world->loop, 20000, all_level_under_puts(world));
+    uint64_t ms = (loop_now_us(world->loop) - began_us) / 1000;
     size_t after = mallinfo2().uordblks;
     print_message("%d products on one node: %" PRIu64 " ms, %u pages, %zu bytes kept\n", PRODUCTS,
                   ms, world->pages, after > before ? after - before : 0);
@@ -519,7 +462,7 @@ static void a_large_catalogue_is_level_soon_in_little_memory(void **state)
     assert_on_node(world, 0, PRODUCTS, "100000", "10");
     assert_true(after < before + 1000000);
     assert_true(world->db[7].version > 30); /* live puts went on beside it */
-    run_for(world, 50);
+    loop_run_ms(world->loop, 50);
     char version[24];
     snprintf(version, sizeof version, "%" PRId64, world->db[7].version);
     assert_on_node(world, 0, 7, "1000000", version);

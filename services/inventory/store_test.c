@@ -1,5 +1,6 @@
 /* The store on a real Postgres: what the statements promise, whoever else writes. */
 #include "base/log.h"
+#include "base/loop_fixture.h"
 #include "inventory/database.h"
 #include "inventory/postgres_fixture.h"
 #include "inventory/store.h"
@@ -10,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <uv.h>
 
 #include <cmocka.h>
 
@@ -46,36 +46,10 @@ static struct database *open_database(unsigned writers, uint64_t timeout_us)
     return database_open(loop, &options);
 }
 
-static void on_wake(void *arg)
-{
-    (void)arg; /* lets uv_run return, so that the condition is looked at */
-}
-
-static void turn(void)
-{
-    struct timer wake = {0};
-    struct timers *timers = loop_timers(loop);
-    timer_start(&wake, timers, timers_now_us(timers) + 5000, on_wake, NULL);
-    uv_run(loop_uv(loop), UV_RUN_ONCE);
-    timer_stop(&wake);
-}
-
 static void wait_until_up(void)
 {
-    for (int turns = 0; !database_up(database); turns++) {
-        assert_true(turns < 4000);
-        turn();
-    }
-    /* Both writers, too. */
-    for (int turns = 0; turns < 20; turns++)
-        turn();
-}
-
-static void pass(uint64_t us)
-{
-    uint64_t until_us = loop_now_us(loop) + us;
-    while (loop_now_us(loop) < until_us)
-        turn();
+    LOOP_UNTIL(loop, database_up(database));
+    loop_run_ms(loop, 100); /* both writers, too */
 }
 
 struct heard {
@@ -117,10 +91,7 @@ static void start_sale(struct heard *heard, uint64_t token, const struct sale_or
 
 static void wait_for(const struct heard *heard)
 {
-    for (int turns = 0; heard->answers == 0; turns++) {
-        assert_true(turns < 4000);
-        turn();
-    }
+    LOOP_UNTIL(loop, heard->answers > 0);
     assert_int_equal(heard->answers, 1);
 }
 
@@ -405,7 +376,7 @@ static void a_key_that_another_batch_records_meanwhile_makes_it_run_again(void *
                           "remaining_stock, idem, token, version, place) VALUES (1, 777, 1, 1, 1, "
                           "'a', 1, 1, 1)"));
     start_sale(&heard, 1, orders, width);
-    pass(100000);
+    loop_run_ms(loop, 100);
     assert_int_equal(heard.answers, 0); /* waits for the other's commit */
     PQclear(PQexec(other, "COMMIT"));
     PQfinish(other);
@@ -458,7 +429,7 @@ static void G23_a_repeat_behind_its_own_straggler_refuses_nobody(void **state)
     assert_int_equal(lost.outcome, SALE_UNKNOWN); /* hangs on in the server */
     wait_until_up();
     start_sale(&repeat, 11, orders, width); /* its snapshot is older than the straggler's commit */
-    pass(100000);
+    loop_run_ms(loop, 100);
     let_go(other);
     wait_for(&repeat);
     assert_int_equal(repeat.outcome, SALE_DONE);
@@ -489,7 +460,7 @@ static void G20_a_straggler_that_runs_after_its_repeat_and_a_restock_is_refused(
     assert_int_equal(repeat.rows[0].verdict, SALE_SOLD);
     set_stock(5);
     postgres_fixture_resume_sessions(postgres);
-    pass(300000);
+    loop_run_ms(loop, 300);
     assert_int_equal(number("SELECT stock FROM products WHERE id = $1"), 5);
     assert_int_equal(number("SELECT count(*) FROM purchases WHERE product_id = $1"), 1);
 }
@@ -506,7 +477,7 @@ static void G16_a_commit_whose_answer_is_lost_is_unknown_then_known(void **state
     wait_for(&lost);
     assert_int_equal(lost.outcome, SALE_UNKNOWN);
     let_go(other); /* and the straggler commits, to nobody */
-    pass(200000);
+    loop_run_ms(loop, 200);
     wait_until_up();
     assert_int_equal(number("SELECT stock FROM products WHERE id = $1"), 99);
     sell(&again, 11, orders, width);
@@ -522,7 +493,7 @@ static void an_ended_session_makes_what_was_sent_unknown_and_is_dialled_anew(voi
     struct sale_order orders[] = {order(1, "a", 1)};
     PGconn *other = hold_product();
     start_sale(&lost, 10, orders, 1);
-    pass(50000);
+    loop_run_ms(loop, 50);
     postgres_fixture_end_sessions(postgres);
     wait_for(&lost);
     assert_int_equal(lost.outcome, SALE_UNKNOWN);
@@ -538,7 +509,7 @@ static void a_server_that_is_gone_is_down_and_sales_resume_when_it_is_back(void 
     struct heard heard;
     struct sale_order orders[] = {order(1, "a", 1)};
     postgres_fixture_kill(postgres);
-    pass(100000);
+    loop_run_ms(loop, 100);
     assert_false(database_up(database));
     sell(&heard, 1, orders, 1);
     assert_int_equal(heard.outcome, SALE_DOWN);
@@ -560,7 +531,7 @@ static void a_read_does_not_wait_behind_a_batch(void **state)
     PGconn *other = hold_product();
     for (int i = 0; i < 4; i++)
         start_sale(&batches[i], 1, &orders[i], 1);
-    pass(20000);
+    loop_run_ms(loop, 20);
     look(&read, orders, 1);
     assert_int_equal(read.now.stock, 100);
     for (int i = 0; i < 4; i++)
@@ -642,10 +613,7 @@ static void on_products(void *arg, enum store_outcome outcome, const struct stor
 
 static void wait_product(const struct product_heard *heard)
 {
-    for (int turns = 0; heard->answers == 0; turns++) {
-        assert_true(turns < 2000);
-        turn();
-    }
+    LOOP_UNTIL(loop, heard->answers > 0);
 }
 
 static struct product_heard create(const char *name, const char *description, int64_t stock,
@@ -706,7 +674,7 @@ static void two_creations_of_one_name_at_once_make_one_product(void **state)
     struct product_heard heard = {0};
     struct store_product_new made = {.name = span_of("both"), .price = 5, .stock = 1};
     store_product_create(store, &made, on_products, &heard);
-    pass(100000);
+    loop_run_ms(loop, 100);
     assert_int_equal(heard.answers, 0);
     let_go(other);
     wait_product(&heard);
@@ -759,15 +727,13 @@ static void levels_are_read_by_id_and_by_page(void **state)
     struct levels_heard heard = {0};
     int64_t ids[] = {product, 999999};
     store_levels_of(store, ids, 2, on_levels, &heard);
-    while (heard.answers == 0)
-        turn();
+    LOOP_UNTIL(loop, heard.answers > 0);
     assert_int_equal(heard.count, 1);
     assert_int_equal(heard.values[0].stock, 100);
     assert_int_equal(heard.values[0].version, 1000);
     heard = (struct levels_heard){0};
     store_levels_after(store, 0, 10, on_levels, &heard);
-    while (heard.answers == 0)
-        turn();
+    LOOP_UNTIL(loop, heard.answers > 0);
     assert_int_equal(heard.count, 2);
     assert_true(heard.values[0].product < heard.values[1].product);
 }
@@ -799,8 +765,7 @@ static void purchases_of_an_account_come_newest_first_in_pages(void **state)
     struct purchases_heard page = {0};
     struct store_purchases_ask ask = {3, 0, 2};
     store_purchases_of(store, &ask, on_purchases, &page);
-    while (page.answers == 0)
-        turn();
+    LOOP_UNTIL(loop, page.answers > 0);
     assert_int_equal(page.count, 2);
     assert_int_equal(page.purchases[0].quantity, 3);
     assert_int_equal(page.purchases[1].quantity, 2);
@@ -808,8 +773,7 @@ static void purchases_of_an_account_come_newest_first_in_pages(void **state)
     ask.before = page.purchases[1].id;
     page = (struct purchases_heard){0};
     store_purchases_of(store, &ask, on_purchases, &page);
-    while (page.answers == 0)
-        turn();
+    LOOP_UNTIL(loop, page.answers > 0);
     assert_int_equal(page.count, 1);
     assert_int_equal(page.purchases[0].quantity, 1);
 }
@@ -842,25 +806,21 @@ static void accounts_are_created_once_and_found(void **state)
                                     .admin = true};
     struct account_heard made = {0};
     store_account_create(store, &account, on_account, &made);
-    while (made.answers == 0)
-        turn();
+    LOOP_UNTIL(loop, made.answers > 0);
     assert_int_equal(made.outcome, STORE_DONE);
     struct account_heard again = {0};
     store_account_create(store, &account, on_account, &again);
-    while (again.answers == 0)
-        turn();
+    LOOP_UNTIL(loop, again.answers > 0);
     assert_int_equal(again.outcome, STORE_EXISTS);
     struct account_heard found = {0};
     store_account_find(store, span_of("ann"), on_account, &found);
-    while (found.answers == 0)
-        turn();
+    LOOP_UNTIL(loop, found.answers > 0);
     assert_int_equal(found.id, made.id);
     assert_true(found.admin);
     assert_string_equal(found.hash, "$argon2id$");
     struct account_heard missing = {0};
     store_account_get(store, 4711, on_account, &missing);
-    while (missing.answers == 0)
-        turn();
+    LOOP_UNTIL(loop, missing.answers > 0);
     assert_int_equal(missing.outcome, STORE_NOT_FOUND);
 }
 
