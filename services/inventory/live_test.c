@@ -4,8 +4,7 @@
 
 #include "base/loop_fixture.h"
 #include "base/redis_fixture.h"
-#include "inventory/database.h"
-#include "inventory/postgres_fixture.h"
+#include "inventory/database_fixture.h"
 #include "inventory/store.h"
 
 #include <setjmp.h>
@@ -42,12 +41,6 @@ static bool ready(const struct world *world)
     return database_up(world->database);
 }
 
-static void on_refused(void *arg, const char *why)
-{
-    (void)arg;
-    fail_msg("refused: %s", why);
-}
-
 static int set_up(void **state)
 {
     struct world *world = calloc(1, sizeof *world);
@@ -60,17 +53,7 @@ static int set_up(void **state)
         world->items[i] = world->names[i];
     }
     world->list = (struct conf_list){world->items, NODES};
-    world->database = database_open(
-        world->loop, &(struct database_options){.url = postgres_fixture_url(world->postgres),
-                                                .writers = 1,
-                                                .readers = 1,
-                                                .timeout_us = 2000000,
-                                                .calls_max = 64,
-                                                .statements = store_statements,
-                                                .statement_count = store_statement_count,
-                                                .migrations = migrations_all,
-                                                .migration_count = migrations_count,
-                                                .on_refused = on_refused});
+    world->database = database_fixture_open(world->loop, world->postgres, 1, 2000000);
     world->store = store_new(world->database);
     world->live = live_open(world->loop,
                             &(struct live_options){.nodes = &world->list, .store = world->store});

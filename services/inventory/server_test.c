@@ -3,9 +3,8 @@
 #include "base/log.h"
 #include "base/loop_fixture.h"
 #include "base/rpc_client.h"
-#include "inventory/database.h"
+#include "inventory/database_fixture.h"
 #include "inventory/fake_lockd.h"
-#include "inventory/postgres_fixture.h"
 #include "inventory/server.h"
 #include "proto/inventory.pb-c.h"
 
@@ -28,27 +27,6 @@ static struct server *server;
 static struct rpc_client *client;
 static char url[64];
 static int64_t product; /* "thing": stock 100, price 10; users 1 to 50 exist */
-
-static void on_refused(void *arg, const char *why)
-{
-    (void)arg;
-    fail_msg("refused: %s", why);
-}
-
-static struct database *open_database(void)
-{
-    struct database_options options = {.url = postgres_fixture_url(postgres),
-                                       .writers = 1,
-                                       .readers = 1,
-                                       .timeout_us = 1000000,
-                                       .calls_max = 64,
-                                       .statements = store_statements,
-                                       .statement_count = store_statement_count,
-                                       .migrations = migrations_all,
-                                       .migration_count = migrations_count,
-                                       .on_refused = on_refused};
-    return database_open(loop, &options);
-}
 
 static struct ports *open_ports(const char *lockd_url)
 {
@@ -82,7 +60,7 @@ static int setup(void **state)
     struct rpc_server_options options = {.url = url, .program = "inventory", .version = "0"};
     rpc = rpc_server_open(loop, &options);
     assert_non_null(rpc);
-    database = open_database();
+    database = database_fixture_open(loop, postgres, 1, 1000000);
     ports = open_ports(lockd_url);
     server = server_new(rpc, ports);
     struct rpc_client_options client_options = {.url = url, .program = "test"};
@@ -92,15 +70,7 @@ static int setup(void **state)
         lanes_ask_voting(ports_lanes(ports));
         loop_run_ms(loop, 10);
     }
-    free(postgres_fixture_sql(
-        postgres, "TRUNCATE users, products, purchases, stock_ledger RESTART IDENTITY"));
-    free(postgres_fixture_sql(postgres, "INSERT INTO users (username, password_hash) SELECT 'user' "
-                                        "|| n, 'x' FROM generate_series(1, 50) n"));
-    product = postgres_fixture_number(
-        postgres, "WITH p AS (INSERT INTO products (name, price, stock, version) VALUES ('thing', "
-                  "10, 100, 1000) RETURNING id) INSERT INTO stock_ledger (product_id, version, "
-                  "token, delta, stock_after, reason) SELECT id, 1000, 0, 100, 100, 'initial' FROM "
-                  "p RETURNING product_id");
+    product = database_fixture_fill(postgres);
     return 0;
 }
 
@@ -278,26 +248,11 @@ static void what_is_malformed_is_refused_and_spoils_nobodys_batch(void **state)
     assert_reason(&good, REASON_NONE);
 }
 
-/* Whoever holds the product's row makes a batch hang. */
-static PGconn *hold_product(void)
-{
-    PGconn *other = postgres_fixture_session(postgres);
-    PQclear(PQexec(other, "BEGIN"));
-    PQclear(PQexec(other, "SELECT * FROM products FOR UPDATE"));
-    return other;
-}
-
-static void let_go(PGconn *other)
-{
-    PQclear(PQexec(other, "COMMIT"));
-    PQfinish(other);
-}
-
 static void G16_a_batch_without_answer_is_unknown_then_the_key_gets_its_first_body(void **state)
 {
     (void)state;
     assert_true(buy(9, 1, "warm").good);
-    PGconn *other = hold_product();
+    PGconn *other = database_fixture_hold(postgres, product);
     struct heard heard;
     uint64_t began_us = loop_now_us(loop);
     begin(&heard, false, 700000);
@@ -313,7 +268,7 @@ static void G16_a_batch_without_answer_is_unknown_then_the_key_gets_its_first_bo
     begin(&again, false, 5000000);
     start_buy(&again, 1, 1, "k"); /* runs behind its own straggler, under a higher token */
     loop_run_ms(loop, 300);
-    let_go(other);
+    database_fixture_let_go(other);
     wait_for(&again);
     assert_reason(&again, REASON_NONE);
     assert_int_equal(number("SELECT count(*) FROM purchases WHERE idem = 'k'"), 1);

@@ -1,8 +1,7 @@
 /* The store on a real Postgres: what the statements promise, whoever else writes. */
 #include "base/log.h"
 #include "base/loop_fixture.h"
-#include "inventory/database.h"
-#include "inventory/postgres_fixture.h"
+#include "inventory/database_fixture.h"
 #include "inventory/store.h"
 
 #include <setjmp.h>
@@ -24,27 +23,6 @@ static struct store *store;
  * differ. */
 static size_t width = 1;
 static int64_t product; /* stock 100, price 10; users 1 to 50 exist */
-
-static void on_refused(void *arg, const char *why)
-{
-    (void)arg;
-    fail_msg("refused: %s", why);
-}
-
-static struct database *open_database(unsigned writers, uint64_t timeout_us)
-{
-    struct database_options options = {.url = postgres_fixture_url(postgres),
-                                       .writers = writers,
-                                       .readers = 1,
-                                       .timeout_us = timeout_us,
-                                       .calls_max = 64,
-                                       .statements = store_statements,
-                                       .statement_count = store_statement_count,
-                                       .migrations = migrations_all,
-                                       .migration_count = migrations_count,
-                                       .on_refused = on_refused};
-    return database_open(loop, &options);
-}
 
 static void wait_until_up(void)
 {
@@ -144,18 +122,10 @@ static int setup(void **state)
 {
     (void)state;
     loop = loop_new();
-    database = open_database(2, 2000000);
+    database = database_fixture_open(loop, postgres, 2, 2000000);
     store = store_new(database);
     wait_until_up();
-    free(postgres_fixture_sql(
-        postgres, "TRUNCATE users, products, purchases, stock_ledger RESTART IDENTITY"));
-    free(postgres_fixture_sql(postgres, "INSERT INTO users (username, password_hash) SELECT 'user' "
-                                        "|| n, 'x' FROM generate_series(1, 50) n"));
-    product = postgres_fixture_number(
-        postgres, "WITH p AS (INSERT INTO products (name, price, stock, version) VALUES ('thing', "
-                  "10, 100, 1000) RETURNING id) INSERT INTO stock_ledger (product_id, version, "
-                  "token, delta, stock_after, reason) SELECT id, 1000, 0, 100, 100, 'initial' FROM "
-                  "p RETURNING product_id");
+    product = database_fixture_fill(postgres);
     return 0;
 }
 
@@ -388,29 +358,11 @@ static void a_key_that_another_batch_records_meanwhile_makes_it_run_again(void *
     assert_int_equal(number("SELECT stock FROM products WHERE id = $1"), 100);
 }
 
-/* Whoever holds the product's row makes a statement hang. */
-static PGconn *hold_product(void)
-{
-    PGconn *other = postgres_fixture_session(postgres);
-    char sql[128];
-    snprintf(sql, sizeof sql, "SELECT * FROM products WHERE id = %lld FOR UPDATE",
-             (long long)product);
-    PQclear(PQexec(other, "BEGIN"));
-    PQclear(PQexec(other, sql));
-    return other;
-}
-
-static void let_go(PGconn *other)
-{
-    PQclear(PQexec(other, "COMMIT"));
-    PQfinish(other);
-}
-
 static void reopen(unsigned writers, uint64_t timeout_us)
 {
     database_close(database);
     store_free(store);
-    database = open_database(writers, timeout_us);
+    database = database_fixture_open(loop, postgres, writers, timeout_us);
     store = store_new(database);
     wait_until_up();
 }
@@ -423,14 +375,14 @@ static void G23_a_repeat_behind_its_own_straggler_refuses_nobody(void **state)
     struct sale_order orders[] = {order(1, "a", 1), order(99, "nobody", 1)};
     set_stock(1);
     reopen(2, 300000);
-    PGconn *other = hold_product();
+    PGconn *other = database_fixture_hold(postgres, product);
     start_sale(&lost, 10, orders, width);
     wait_for(&lost);
     assert_int_equal(lost.outcome, SALE_UNKNOWN); /* hangs on in the server */
     wait_until_up();
     start_sale(&repeat, 11, orders, width); /* its snapshot is older than the straggler's commit */
     loop_run_ms(loop, 100);
-    let_go(other);
+    database_fixture_let_go(other);
     wait_for(&repeat);
     assert_int_equal(repeat.outcome, SALE_DONE);
     assert_false(repeat.whole);
@@ -472,11 +424,11 @@ static void G16_a_commit_whose_answer_is_lost_is_unknown_then_known(void **state
     struct heard again;
     struct sale_order orders[] = {order(1, "a", 1), order(99, "nobody", 1)};
     reopen(2, 300000);
-    PGconn *other = hold_product();
+    PGconn *other = database_fixture_hold(postgres, product);
     start_sale(&lost, 10, orders, width);
     wait_for(&lost);
     assert_int_equal(lost.outcome, SALE_UNKNOWN);
-    let_go(other); /* and the straggler commits, to nobody */
+    database_fixture_let_go(other); /* and the straggler commits, to nobody */
     loop_run_ms(loop, 200);
     wait_until_up();
     assert_int_equal(number("SELECT stock FROM products WHERE id = $1"), 99);
@@ -491,13 +443,13 @@ static void an_ended_session_makes_what_was_sent_unknown_and_is_dialled_anew(voi
     struct heard lost;
     struct heard again;
     struct sale_order orders[] = {order(1, "a", 1)};
-    PGconn *other = hold_product();
+    PGconn *other = database_fixture_hold(postgres, product);
     start_sale(&lost, 10, orders, 1);
     loop_run_ms(loop, 50);
     postgres_fixture_end_sessions(postgres);
     wait_for(&lost);
     assert_int_equal(lost.outcome, SALE_UNKNOWN);
-    let_go(other);
+    database_fixture_let_go(other);
     wait_until_up();
     sell(&again, 11, orders, 1);
     assert_int_equal(again.rows[0].verdict, SALE_SOLD);
@@ -528,7 +480,7 @@ static void a_read_does_not_wait_behind_a_batch(void **state)
     struct heard read;
     struct sale_order orders[] = {order(1, "a", 1), order(2, "a", 1), order(3, "a", 1),
                                   order(4, "a", 1)};
-    PGconn *other = hold_product();
+    PGconn *other = database_fixture_hold(postgres, product);
     for (int i = 0; i < 4; i++)
         start_sale(&batches[i], 1, &orders[i], 1);
     loop_run_ms(loop, 20);
@@ -536,7 +488,7 @@ static void a_read_does_not_wait_behind_a_batch(void **state)
     assert_int_equal(read.now.stock, 100);
     for (int i = 0; i < 4; i++)
         assert_int_equal(batches[i].answers, 0);
-    let_go(other);
+    database_fixture_let_go(other);
     for (int i = 0; i < 4; i++)
         wait_for(&batches[i]);
     assert_int_equal(number("SELECT stock FROM products WHERE id = $1"), 96);
@@ -676,7 +628,7 @@ static void two_creations_of_one_name_at_once_make_one_product(void **state)
     store_product_create(store, &made, on_products, &heard);
     loop_run_ms(loop, 100);
     assert_int_equal(heard.answers, 0);
-    let_go(other);
+    database_fixture_let_go(other);
     wait_product(&heard);
     assert_int_equal(heard.outcome, STORE_EXISTS);
 }
