@@ -48,6 +48,7 @@ void loop_wait_turn(const struct loop_wait *wait, const char *truth, const char 
 void loop_run_ms(struct loop *loop, uint64_t ms)
 {
     uint64_t ends_us = loop_now_us(loop) + 1000 * ms;
-    for (uint64_t now_us = ends_us - 1000 * ms; now_us < ends_us; now_us = loop_now_us(loop))
-        turn(loop, earlier(now_us + LOOK_US, ends_us));
+    do
+        turn(loop, ends_us);
+    while (loop_now_us(loop) < ends_us);
 }

@@ -22,6 +22,7 @@
             loop_wait_turn(&loop_wait_, #truth, __FILE__, __LINE__);                               \
     } while (0)
 
+/* At least one turn. */
 void loop_run_ms(struct loop *loop, uint64_t ms);
 
 /* The macros' own. */
