@@ -6,6 +6,8 @@
 #include "proto/health.pb-c.h"
 #include "proto/rpc.pb-c.h"
 
+#include <stdlib.h>
+
 int healthcheck_verdict(const struct healthcheck *found)
 {
     const char *word = "no answer";
@@ -68,22 +70,19 @@ static void on_change(void *arg, bool up)
     quorate__rpc__v1__peer__hello(&visit->call.service, &request, on_hello, visit);
 }
 
-struct healthcheck healthcheck_rpc(const char *url)
+_Noreturn void healthcheck_rpc(const char *url)
 {
     struct visit visit = {.loop = loop_new()};
     log_set_level(LOG_LEVEL_ERROR); /* "connected to ..." is no news here */
-    visit.client = rpc_client_open(
-        visit.loop,
-        &(struct rpc_client_options){
-            .url = url, .program = "healthcheck", .on_change = on_change, .arg = &visit});
+    struct rpc_client_options options = {
+        .url = url, .program = "healthcheck", .on_change = on_change, .arg = &visit};
+    visit.client = rpc_client_open(visit.loop, &options);
     if (visit.client != NULL) {
         timer_start(&visit.patience, loop_timers(visit.loop),
                     loop_now_us(visit.loop) + HEALTHCHECK_WAIT_US, on_patience_over, &visit);
         loop_run(visit.loop);
-        timer_stop(&visit.patience);
-        rpc_call_cancel(&visit.call);
-        rpc_client_close(visit.client);
     }
-    loop_free(visit.loop);
-    return visit.found;
+    int code = healthcheck_verdict(&visit.found);
+    fflush(stdout);
+    _Exit(code);
 }

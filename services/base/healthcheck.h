@@ -36,7 +36,9 @@ struct healthcheck {
 /* One line for people on standard output. Returns the exit code. */
 int healthcheck_verdict(const struct healthcheck *found);
 
-/* Asks a server of the RPC at the address on which it listens: Peer/Hello, then Health/Check. */
-struct healthcheck healthcheck_rpc(const char *url);
+/* Asks a server of the RPC at the address on which it listens, Peer/Hello, then Health/Check; says
+ * the verdict and ends the process with it. (Closing an NNG socket may take longer than the engine
+ * waits.) */
+_Noreturn void healthcheck_rpc(const char *url);
 
 #endif

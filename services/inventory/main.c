@@ -212,20 +212,13 @@ static void finish(struct inventory *inventory)
     metrics_free(inventory->metrics);
 }
 
-static int ask_health(struct inventory_conf *conf)
-{
-    struct healthcheck found = healthcheck_rpc(conf->listen);
-    conf_free(&inventory_program, conf);
-    return healthcheck_verdict(&found);
-}
-
 int main(int argc, char **argv)
 {
     struct inventory inventory = {.code = 0};
     const char *mode = conf_start(&inventory_program, argc, argv, &inventory.conf);
     if (!inventory_conf_fits(&inventory.conf, stderr)) return 2;
     log_set_level((enum log_level)inventory.conf.log_level);
-    if (mode != NULL) return ask_health(&inventory.conf);
+    if (mode != NULL) healthcheck_rpc(inventory.conf.listen);
     conf_log(&inventory_program, &inventory.conf);
     bool started = start(&inventory);
     if (started) loop_run(inventory.loop);

@@ -156,12 +156,6 @@ static int reconfigure(const struct lockd_conf *conf)
     return reconfigure_run(&options) ? 0 : 1;
 }
 
-static int ask_health(const struct lockd_conf *conf)
-{
-    struct healthcheck found = healthcheck_rpc(conf->listen);
-    return healthcheck_verdict(&found);
-}
-
 int main(int argc, char **argv)
 {
     struct lockd lockd = {.stopping = false};
@@ -176,7 +170,7 @@ int main(int argc, char **argv)
     if (mode == NULL) {
         code = serve(&lockd);
     } else if (strcmp(mode, HEALTHCHECK) == 0) {
-        code = ask_health(&lockd.conf);
+        healthcheck_rpc(lockd.conf.listen);
     } else {
         code = reconfigure(&lockd.conf);
     }
