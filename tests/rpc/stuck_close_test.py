@@ -8,7 +8,7 @@ import socket
 import subprocess
 
 import pytest
-from support.system import REPORTS, ROOT, SERVICES, eventually
+from support.deployed import REPORTS, ROOT, SERVICES, eventually
 
 BUILD = ROOT / os.environ.get("BUILD_DIR", "build/dev")
 STUCK = re.compile(r'^\S+Z warn close\.stuck text="[^"]+" code=(\d+)$', re.MULTILINE)
