@@ -1,6 +1,7 @@
 /* The scripts that run on the nodes, on a fake Redis whose clock the test sets. */
 #include "lockd/scripts.h"
 
+#include "base/check.h"
 #include "lockd/facts.h"
 #include "lockd/fake_redis.h"
 #include "lockd/transport.h"
@@ -37,15 +38,6 @@ static uint64_t boot_us(void *arg)
     return ((struct world *)arg)->now_us;
 }
 
-/* An admitted node without history, its wall clock at T. */
-static void setup(struct world *world)
-{
-    *world = (struct world){.now_us = 1000000, .fence_ms = FENCE_MS, .latest = "9007199254740991"};
-    world->clock = (struct clock){boot_us, boot_us, world};
-    fake_redis_init(&world->redis, &world->clock);
-    world->redis.wall_offset_us = (int64_t)(T - world->now_us);
-}
-
 static enum script_status run(struct world *world, enum script script, size_t keys,
                               const char *const *words)
 {
@@ -70,6 +62,33 @@ static void admit(struct world *world)
 {
     assert_int_equal(RUN(world, SCRIPT_INIT, 1, "quorate:epoch", ID, world->redis.run_id, "1", "0"),
                      SCRIPT_OK);
+}
+
+/* A node without history, its wall clock at T. */
+static int set_up_new(void **state)
+{
+    struct world *world = xcalloc(1, sizeof *world);
+    *world = (struct world){.now_us = 1000000, .fence_ms = FENCE_MS, .latest = "9007199254740991"};
+    world->clock = (struct clock){boot_us, boot_us, world};
+    fake_redis_init(&world->redis, &world->clock);
+    world->redis.wall_offset_us = (int64_t)(T - world->now_us);
+    *state = world;
+    return 0;
+}
+
+static int set_up_admitted(void **state)
+{
+    set_up_new(state);
+    admit(*state);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct world *world = *state;
+    fake_redis_fini(&world->redis);
+    free(world);
+    return 0;
 }
 
 static enum script_status grant(struct world *world, const char *value, const char *from,
@@ -115,359 +134,294 @@ static const char *high_of(struct world *world)
 
 static void a_free_lock_is_granted_once(void **state)
 {
-    (void)state;
-    struct world world;
-    setup(&world);
-    admit(&world);
-    assert_int_equal(grant(&world, "a l 1", "", 1000, "5000"), SCRIPT_OK);
-    assert_int_equal(world.bound, 1000);
-    assert_string_equal(lock_of(&world), "a l 1");
-    assert_int_equal(fake_redis_pttl(&world.redis, "lock:r"), 5000);
-    world.now_us += 2000000;
-    assert_int_equal(grant(&world, "b l 2", "", 2000, "5000"), SCRIPT_HELD);
-    assert_int_equal(world.bound, 1000);
-    assert_int_equal(world.remaining_ms, 3000);
-    assert_string_equal(world.holder, "a l 1");
-    assert_int_equal(grant(&world, "a l 1", "", 1000, "5000"), SCRIPT_OK); /* repeated */
-    assert_int_equal(fake_redis_pttl(&world.redis, "lock:r"), 5000);
-    world.now_us += 5000000;
-    assert_int_equal(grant(&world, "b l 2", "", 1000, "5000"), SCRIPT_STALE);
-    assert_int_equal(grant(&world, "b l 2", "", 1001, "5000"), SCRIPT_OK);
-    fake_redis_fini(&world.redis);
+    struct world *world = *state;
+    assert_int_equal(grant(world, "a l 1", "", 1000, "5000"), SCRIPT_OK);
+    assert_int_equal(world->bound, 1000);
+    assert_string_equal(lock_of(world), "a l 1");
+    assert_int_equal(fake_redis_pttl(&world->redis, "lock:r"), 5000);
+    world->now_us += 2000000;
+    assert_int_equal(grant(world, "b l 2", "", 2000, "5000"), SCRIPT_HELD);
+    assert_int_equal(world->bound, 1000);
+    assert_int_equal(world->remaining_ms, 3000);
+    assert_string_equal(world->holder, "a l 1");
+    assert_int_equal(grant(world, "a l 1", "", 1000, "5000"), SCRIPT_OK); /* repeated */
+    assert_int_equal(fake_redis_pttl(&world->redis, "lock:r"), 5000);
+    world->now_us += 5000000;
+    assert_int_equal(grant(world, "b l 2", "", 1000, "5000"), SCRIPT_STALE);
+    assert_int_equal(grant(world, "b l 2", "", 1001, "5000"), SCRIPT_OK);
 }
 
 static void a_hand_off_takes_over_from_its_predecessor_only(void **state)
 {
-    (void)state;
-    struct world world;
-    setup(&world);
-    admit(&world);
-    assert_int_equal(grant(&world, "a l 1", "", 1000, "5000"), SCRIPT_OK);
-    assert_int_equal(grant(&world, "c l 3", "b l 2", 3000, "5000"), SCRIPT_HELD);
-    assert_int_equal(grant(&world, "b l 2", "a l 1", 900, "5000"), SCRIPT_STALE);
-    assert_int_equal(grant(&world, "b l 2", "a l 1", 2000, "5000"), SCRIPT_OK);
-    assert_string_equal(lock_of(&world), "b l 2");
-    assert_int_equal(release(&world, "b l 2", 2000), SCRIPT_OK);
-    assert_int_equal(grant(&world, "c l 3", "b l 2", 2002, "5000"), SCRIPT_OK);
-    fake_redis_fini(&world.redis);
+    struct world *world = *state;
+    assert_int_equal(grant(world, "a l 1", "", 1000, "5000"), SCRIPT_OK);
+    assert_int_equal(grant(world, "c l 3", "b l 2", 3000, "5000"), SCRIPT_HELD);
+    assert_int_equal(grant(world, "b l 2", "a l 1", 900, "5000"), SCRIPT_STALE);
+    assert_int_equal(grant(world, "b l 2", "a l 1", 2000, "5000"), SCRIPT_OK);
+    assert_string_equal(lock_of(world), "b l 2");
+    assert_int_equal(release(world, "b l 2", 2000), SCRIPT_OK);
+    assert_int_equal(grant(world, "c l 3", "b l 2", 2002, "5000"), SCRIPT_OK);
 }
 
 static void F12_a_grant_that_lands_after_its_release_takes_nothing(void **state)
 {
-    (void)state;
-    struct world world;
-    setup(&world);
-    admit(&world);
-    assert_int_equal(release(&world, "a l 1", 1000), SCRIPT_OK);
-    assert_int_equal(world.bound, 1001);
-    assert_int_equal(grant(&world, "a l 1", "", 1000, "5000"), SCRIPT_STALE);
-    assert_string_equal(lock_of(&world), "");
-    fake_redis_fini(&world.redis);
+    struct world *world = *state;
+    assert_int_equal(release(world, "a l 1", 1000), SCRIPT_OK);
+    assert_int_equal(world->bound, 1001);
+    assert_int_equal(grant(world, "a l 1", "", 1000, "5000"), SCRIPT_STALE);
+    assert_string_equal(lock_of(world), "");
 }
 
 static void F26_an_extend_that_lands_after_the_release_revives_nothing(void **state)
 {
-    (void)state;
-    struct world world;
-    setup(&world);
-    admit(&world);
-    assert_int_equal(grant(&world, "a l 1", "", 1000, "5000"), SCRIPT_OK);
-    assert_int_equal(release(&world, "a l 1", 1000), SCRIPT_OK);
-    assert_int_equal(extend(&world, "a l 1", 1000, "5000"), SCRIPT_LOST);
-    assert_string_equal(lock_of(&world), "");
-    fake_redis_fini(&world.redis);
+    struct world *world = *state;
+    assert_int_equal(grant(world, "a l 1", "", 1000, "5000"), SCRIPT_OK);
+    assert_int_equal(release(world, "a l 1", 1000), SCRIPT_OK);
+    assert_int_equal(extend(world, "a l 1", 1000, "5000"), SCRIPT_LOST);
+    assert_string_equal(lock_of(world), "");
 }
 
 static void F5_an_extend_puts_a_missing_lock_back_but_that_is_no_vote(void **state)
 {
-    (void)state;
-    struct world world;
-    setup(&world);
-    admit(&world);
-    assert_int_equal(grant(&world, "a l 1", "", 1000, "5000"), SCRIPT_OK);
-    world.now_us += 6000000;
-    assert_int_equal(extend(&world, "a l 1", 1000, "5000"), SCRIPT_HEALED);
-    assert_int_equal(extend(&world, "a l 1", 1000, "5000"), SCRIPT_OK);
-    world.now_us += 6000000;
-    assert_int_equal(grant(&world, "b l 2", "", 2000, "5000"), SCRIPT_OK);
-    assert_int_equal(extend(&world, "a l 1", 1000, "5000"), SCRIPT_LOST);
-    assert_int_equal(release(&world, "b l 2", 2000), SCRIPT_OK);
-    assert_int_equal(extend(&world, "a l 1", 1000, "5000"), SCRIPT_LOST);
-    fake_redis_fini(&world.redis);
+    struct world *world = *state;
+    assert_int_equal(grant(world, "a l 1", "", 1000, "5000"), SCRIPT_OK);
+    world->now_us += 6000000;
+    assert_int_equal(extend(world, "a l 1", 1000, "5000"), SCRIPT_HEALED);
+    assert_int_equal(extend(world, "a l 1", 1000, "5000"), SCRIPT_OK);
+    world->now_us += 6000000;
+    assert_int_equal(grant(world, "b l 2", "", 2000, "5000"), SCRIPT_OK);
+    assert_int_equal(extend(world, "a l 1", 1000, "5000"), SCRIPT_LOST);
+    assert_int_equal(release(world, "b l 2", 2000), SCRIPT_OK);
+    assert_int_equal(extend(world, "a l 1", 1000, "5000"), SCRIPT_LOST);
 }
 
 static void a_release_deletes_its_own_value_only(void **state)
 {
-    (void)state;
-    struct world world;
-    setup(&world);
-    admit(&world);
-    assert_int_equal(grant(&world, "a l 2", "", 2000, "5000"), SCRIPT_OK);
-    assert_int_equal(release(&world, "a l 1", 1000), SCRIPT_OK); /* of an earlier attempt */
-    assert_string_equal(lock_of(&world), "a l 2");
-    assert_int_equal(world.bound, 2000); /* and lowers nothing */
-    fake_redis_fini(&world.redis);
+    struct world *world = *state;
+    assert_int_equal(grant(world, "a l 2", "", 2000, "5000"), SCRIPT_OK);
+    assert_int_equal(release(world, "a l 1", 1000), SCRIPT_OK); /* of an earlier attempt */
+    assert_string_equal(lock_of(world), "a l 2");
+    assert_int_equal(world->bound, 2000); /* and lowers nothing */
 }
 
 static void forgetting_goes_by_the_whole_request_id(void **state)
 {
-    (void)state;
-    struct world world;
-    setup(&world);
-    admit(&world);
-    assert_int_equal(grant(&world, "ab l 1", "", 1000, "5000"), SCRIPT_OK);
-    assert_int_equal(RUN(&world, SCRIPT_FORGET, 3, "quorate:epoch", "lock:r", "fence:r", ID, "a"),
+    struct world *world = *state;
+    assert_int_equal(grant(world, "ab l 1", "", 1000, "5000"), SCRIPT_OK);
+    assert_int_equal(RUN(world, SCRIPT_FORGET, 3, "quorate:epoch", "lock:r", "fence:r", ID, "a"),
                      SCRIPT_OK);
-    assert_string_equal(lock_of(&world), "ab l 1");
-    assert_int_equal(RUN(&world, SCRIPT_FORGET, 3, "quorate:epoch", "lock:r", "fence:r", ID, "ab"),
+    assert_string_equal(lock_of(world), "ab l 1");
+    assert_int_equal(RUN(world, SCRIPT_FORGET, 3, "quorate:epoch", "lock:r", "fence:r", ID, "ab"),
                      SCRIPT_OK);
-    assert_string_equal(lock_of(&world), "");
-    assert_int_equal(world.bound, 1000);
-    fake_redis_fini(&world.redis);
+    assert_string_equal(lock_of(world), "");
+    assert_int_equal(world->bound, 1000);
 }
 
 static void no_script_shortens_a_lock(void **state)
 {
-    (void)state;
-    struct world world;
-    setup(&world);
-    admit(&world);
-    assert_int_equal(grant(&world, "a l 1", "", 1000, "60000"), SCRIPT_OK);
-    assert_int_equal(grant(&world, "a l 1", "", 1000, "1000"), SCRIPT_OK);
-    assert_int_equal(fake_redis_pttl(&world.redis, "lock:r"), 60000);
-    assert_int_equal(extend(&world, "a l 1", 1000, "1000"), SCRIPT_OK);
-    assert_int_equal(fake_redis_pttl(&world.redis, "lock:r"), 60000);
-    fake_redis_fini(&world.redis);
+    struct world *world = *state;
+    assert_int_equal(grant(world, "a l 1", "", 1000, "60000"), SCRIPT_OK);
+    assert_int_equal(grant(world, "a l 1", "", 1000, "1000"), SCRIPT_OK);
+    assert_int_equal(fake_redis_pttl(&world->redis, "lock:r"), 60000);
+    assert_int_equal(extend(world, "a l 1", 1000, "1000"), SCRIPT_OK);
+    assert_int_equal(fake_redis_pttl(&world->redis, "lock:r"), 60000);
 }
 
 static void F16_tokens_next_to_2_to_the_53_stay_apart(void **state)
 {
-    (void)state;
-    struct world world;
-    setup(&world);
-    admit(&world);
+    struct world *world = *state;
     /* tostring() of either would be 9.007199254741e+15 */
-    assert_int_equal(grant(&world, "a l 1", "", TOKEN_MAX - 2, "5000"), SCRIPT_OK);
-    assert_int_equal(world.bound, TOKEN_MAX - 2);
-    assert_string_equal(fake_redis_get(&world.redis, "fence:r"), "9007199254740989");
-    assert_string_equal(high_of(&world), "9007199254740989");
-    assert_int_equal(release(&world, "a l 1", TOKEN_MAX - 2), SCRIPT_OK);
-    assert_int_equal(world.bound, TOKEN_MAX - 1);
-    assert_int_equal(grant(&world, "b l 2", "", TOKEN_MAX - 1, "5000"), SCRIPT_STALE);
-    assert_int_equal(grant(&world, "b l 2", "", TOKEN_MAX, "5000"), SCRIPT_OK);
-    assert_int_equal(world.bound, TOKEN_MAX);
-    assert_string_equal(high_of(&world), "9007199254740991");
-    fake_redis_fini(&world.redis);
+    assert_int_equal(grant(world, "a l 1", "", TOKEN_MAX - 2, "5000"), SCRIPT_OK);
+    assert_int_equal(world->bound, TOKEN_MAX - 2);
+    assert_string_equal(fake_redis_get(&world->redis, "fence:r"), "9007199254740989");
+    assert_string_equal(high_of(world), "9007199254740989");
+    assert_int_equal(release(world, "a l 1", TOKEN_MAX - 2), SCRIPT_OK);
+    assert_int_equal(world->bound, TOKEN_MAX - 1);
+    assert_int_equal(grant(world, "b l 2", "", TOKEN_MAX - 1, "5000"), SCRIPT_STALE);
+    assert_int_equal(grant(world, "b l 2", "", TOKEN_MAX, "5000"), SCRIPT_OK);
+    assert_int_equal(world->bound, TOKEN_MAX);
+    assert_string_equal(high_of(world), "9007199254740991");
 }
 
 static void F34_an_expired_fence_lets_no_old_token_in(void **state)
 {
-    (void)state;
-    struct world world;
-    setup(&world);
-    admit(&world);
-    world.fence_ms = "100";
-    assert_int_equal(grant(&world, "a l 1", "", 1000, "50"), SCRIPT_OK);
-    world.now_us += 200000;
-    assert_int_equal(fake_redis_keys(&world.redis, "fence:"), 0);
-    assert_int_equal(grant(&world, "b l 2", "", 999, "50"), SCRIPT_STALE);
-    assert_int_equal(world.bound, 1000);
+    struct world *world = *state;
+    world->fence_ms = "100";
+    assert_int_equal(grant(world, "a l 1", "", 1000, "50"), SCRIPT_OK);
+    world->now_us += 200000;
+    assert_int_equal(fake_redis_keys(&world->redis, "fence:"), 0);
+    assert_int_equal(grant(world, "b l 2", "", 999, "50"), SCRIPT_STALE);
+    assert_int_equal(world->bound, 1000);
     /* Nor does a tombstone that comes late make a fence below what stood in for it. */
-    assert_int_equal(release(&world, "z l 0", 500), SCRIPT_OK);
-    assert_int_equal(world.bound, 1000);
-    assert_int_equal(grant(&world, "b l 2", "", 999, "50"), SCRIPT_STALE);
-    assert_int_equal(grant(&world, "b l 2", "", 1001, "50"), SCRIPT_OK);
-    fake_redis_fini(&world.redis);
+    assert_int_equal(release(world, "z l 0", 500), SCRIPT_OK);
+    assert_int_equal(world->bound, 1000);
+    assert_int_equal(grant(world, "b l 2", "", 999, "50"), SCRIPT_STALE);
+    assert_int_equal(grant(world, "b l 2", "", 1001, "50"), SCRIPT_OK);
 }
 
 static void F21_cold_resources_leave_nothing_behind(void **state)
 {
-    (void)state;
-    struct world world;
-    setup(&world);
-    admit(&world);
-    assert_int_equal(grant(&world, "a l 1", "", 1000, "5000"), SCRIPT_OK);
-    assert_int_equal(release(&world, "a l 1", 1000), SCRIPT_OK);
-    world.now_us += 601000000;
-    assert_int_equal(fake_redis_keys(&world.redis, ""), 1); /* the epoch */
-    fake_redis_fini(&world.redis);
+    struct world *world = *state;
+    assert_int_equal(grant(world, "a l 1", "", 1000, "5000"), SCRIPT_OK);
+    assert_int_equal(release(world, "a l 1", 1000), SCRIPT_OK);
+    world->now_us += 601000000;
+    assert_int_equal(fake_redis_keys(&world->redis, ""), 1); /* the epoch */
 }
 
 static void a_floor_binds_every_resource(void **state)
 {
-    (void)state;
-    struct world world;
-    setup(&world);
+    struct world *world = *state;
     assert_int_equal(
-        RUN(&world, SCRIPT_RAISE, 1, "quorate:epoch", ID, world.redis.run_id, "1", "5000"),
+        RUN(world, SCRIPT_RAISE, 1, "quorate:epoch", ID, world->redis.run_id, "1", "5000"),
         SCRIPT_OK);
-    assert_int_equal(grant(&world, "a l 1", "", 5000, "5000"), SCRIPT_STALE);
-    assert_int_equal(world.bound, 5000);
-    assert_int_equal(grant(&world, "a l 1", "", 5001, "5000"), SCRIPT_OK);
+    assert_int_equal(grant(world, "a l 1", "", 5000, "5000"), SCRIPT_STALE);
+    assert_int_equal(world->bound, 5000);
+    assert_int_equal(grant(world, "a l 1", "", 5001, "5000"), SCRIPT_OK);
     /* Raising again with this process current does nothing; with another, it lowers nothing. */
     assert_int_equal(
-        RUN(&world, SCRIPT_RAISE, 1, "quorate:epoch", ID, world.redis.run_id, "0", "9000"),
+        RUN(world, SCRIPT_RAISE, 1, "quorate:epoch", ID, world->redis.run_id, "0", "9000"),
         SCRIPT_OK);
-    assert_int_equal(release(&world, "a l 1", 5001), SCRIPT_OK);
-    assert_int_equal(grant(&world, "b l 2", "", 5003, "5000"), SCRIPT_OK);
-    fake_redis_restart(&world.redis, true);
+    assert_int_equal(release(world, "a l 1", 5001), SCRIPT_OK);
+    assert_int_equal(grant(world, "b l 2", "", 5003, "5000"), SCRIPT_OK);
+    fake_redis_restart(&world->redis, true);
     assert_int_equal(
-        RUN(&world, SCRIPT_RAISE, 1, "quorate:epoch", ID, world.redis.run_id, "0", "10"),
+        RUN(world, SCRIPT_RAISE, 1, "quorate:epoch", ID, world->redis.run_id, "0", "10"),
         SCRIPT_OK);
-    assert_int_equal(world.bound, 5003);
-    fake_redis_fini(&world.redis);
+    assert_int_equal(world->bound, 5003);
 }
 
 static void F30_a_node_of_another_cluster_grants_nothing(void **state)
 {
-    (void)state;
-    struct world world;
-    setup(&world);
-    assert_int_equal(RUN(&world, SCRIPT_INIT, 1, "quorate:epoch", "1:other:0:60000",
-                         world.redis.run_id, "1", "1"),
+    struct world *world = *state;
+    assert_int_equal(RUN(world, SCRIPT_INIT, 1, "quorate:epoch", "1:other:0:60000",
+                         world->redis.run_id, "1", "1"),
                      SCRIPT_OK);
-    assert_int_equal(grant(&world, "a l 1", "", 1000, "5000"), SCRIPT_WRONG_CLUSTER);
-    assert_int_equal(extend(&world, "a l 1", 1000, "5000"), SCRIPT_WRONG_CLUSTER);
-    assert_int_equal(release(&world, "a l 1", 1000), SCRIPT_WRONG_CLUSTER);
+    assert_int_equal(grant(world, "a l 1", "", 1000, "5000"), SCRIPT_WRONG_CLUSTER);
+    assert_int_equal(extend(world, "a l 1", 1000, "5000"), SCRIPT_WRONG_CLUSTER);
+    assert_int_equal(release(world, "a l 1", 1000), SCRIPT_WRONG_CLUSTER);
     assert_int_equal(
-        RUN(&world, SCRIPT_RAISE, 1, "quorate:epoch", ID, world.redis.run_id, "1", "5000"),
+        RUN(world, SCRIPT_RAISE, 1, "quorate:epoch", ID, world->redis.run_id, "1", "5000"),
         SCRIPT_WRONG_CLUSTER);
-    assert_int_equal(RUN(&world, SCRIPT_INIT, 1, "quorate:epoch", ID, world.redis.run_id, "1", "1"),
+    assert_int_equal(RUN(world, SCRIPT_INIT, 1, "quorate:epoch", ID, world->redis.run_id, "1", "1"),
                      SCRIPT_WRONG_CLUSTER);
-    assert_int_equal(fake_redis_keys(&world.redis, "lock:"), 0);
-    assert_int_equal(fake_redis_keys(&world.redis, "fence:"), 0);
-    fake_redis_fini(&world.redis);
+    assert_int_equal(fake_redis_keys(&world->redis, "lock:"), 0);
+    assert_int_equal(fake_redis_keys(&world->redis, "fence:"), 0);
 }
 
 static void F18_a_server_that_restarted_or_forgot_grants_nothing(void **state)
 {
-    (void)state;
-    struct world world;
-    setup(&world);
-    assert_int_equal(grant(&world, "a l 1", "", 1000, "5000"), SCRIPT_NOEPOCH);
-    admit(&world);
+    struct world *world = *state;
+    assert_int_equal(grant(world, "a l 1", "", 1000, "5000"), SCRIPT_NOEPOCH);
+    admit(world);
     char before[41];
-    memcpy(before, world.redis.run_id, sizeof before);
-    fake_redis_restart(&world.redis, true);
-    assert_int_equal(grant(&world, "a l 1", "", 1000, "5000"), SCRIPT_DOUBT);
-    assert_int_equal(extend(&world, "a l 1", 1000, "5000"), SCRIPT_DOUBT);
+    memcpy(before, world->redis.run_id, sizeof before);
+    fake_redis_restart(&world->redis, true);
+    assert_int_equal(grant(world, "a l 1", "", 1000, "5000"), SCRIPT_DOUBT);
+    assert_int_equal(extend(world, "a l 1", 1000, "5000"), SCRIPT_DOUBT);
     /* Nothing could be lost: it goes on. */
-    assert_int_equal(RUN(&world, SCRIPT_KEEP, 1, "quorate:epoch", ID, world.redis.run_id),
+    assert_int_equal(RUN(world, SCRIPT_KEEP, 1, "quorate:epoch", ID, world->redis.run_id),
                      SCRIPT_OK);
-    assert_int_equal(grant(&world, "a l 1", "", 1000, "5000"), SCRIPT_OK);
+    assert_int_equal(grant(world, "a l 1", "", 1000, "5000"), SCRIPT_OK);
     /* Something could: it does not. */
-    assert_int_equal(RUN(&world, SCRIPT_MARK, 1, "quorate:epoch", ID, world.redis.run_id, "0"),
+    assert_int_equal(RUN(world, SCRIPT_MARK, 1, "quorate:epoch", ID, world->redis.run_id, "0"),
                      SCRIPT_OK);
-    fake_redis_restart(&world.redis, true);
-    assert_int_equal(RUN(&world, SCRIPT_KEEP, 1, "quorate:epoch", ID, world.redis.run_id),
+    fake_redis_restart(&world->redis, true);
+    assert_int_equal(RUN(world, SCRIPT_KEEP, 1, "quorate:epoch", ID, world->redis.run_id),
                      SCRIPT_DOUBT);
-    fake_redis_restart(&world.redis, false);
-    assert_int_equal(RUN(&world, SCRIPT_KEEP, 1, "quorate:epoch", ID, world.redis.run_id),
+    fake_redis_restart(&world->redis, false);
+    assert_int_equal(RUN(world, SCRIPT_KEEP, 1, "quorate:epoch", ID, world->redis.run_id),
                      SCRIPT_NOEPOCH);
-    fake_redis_fini(&world.redis);
 }
 
 static void a_node_in_doubt_grants_nothing_but_takes_releases(void **state)
 {
-    (void)state;
-    struct world world;
-    setup(&world);
-    admit(&world);
-    assert_int_equal(grant(&world, "a l 1", "", 1000, "5000"), SCRIPT_OK);
-    assert_int_equal(RUN(&world, SCRIPT_MARK, 1, "quorate:epoch", ID, "", ""), SCRIPT_OK);
-    assert_int_equal(grant(&world, "b l 2", "a l 1", 2000, "5000"), SCRIPT_DOUBT);
-    assert_int_equal(RUN(&world, SCRIPT_KEEP, 1, "quorate:epoch", ID, world.redis.run_id),
+    struct world *world = *state;
+    assert_int_equal(grant(world, "a l 1", "", 1000, "5000"), SCRIPT_OK);
+    assert_int_equal(RUN(world, SCRIPT_MARK, 1, "quorate:epoch", ID, "", ""), SCRIPT_OK);
+    assert_int_equal(grant(world, "b l 2", "a l 1", 2000, "5000"), SCRIPT_DOUBT);
+    assert_int_equal(RUN(world, SCRIPT_KEEP, 1, "quorate:epoch", ID, world->redis.run_id),
                      SCRIPT_DOUBT);
-    assert_int_equal(release(&world, "a l 1", 1000), SCRIPT_OK);
-    assert_string_equal(lock_of(&world), "");
-    fake_redis_fini(&world.redis);
+    assert_int_equal(release(world, "a l 1", 1000), SCRIPT_OK);
+    assert_string_equal(lock_of(world), "");
 }
 
 static void F25_a_grant_or_extend_that_waited_too_long_does_nothing(void **state)
 {
-    (void)state;
-    struct world world;
-    setup(&world);
-    admit(&world);
-    snprintf(world.latest, sizeof world.latest, "%" PRIu64, T + 50000);
-    world.now_us += 50000;
-    assert_int_equal(grant(&world, "a l 1", "", 1000, "5000"), SCRIPT_OK);
-    world.now_us += 1;
-    assert_int_equal(extend(&world, "a l 1", 1000, "60000"), SCRIPT_LATE);
-    assert_int_equal(release(&world, "a l 1", 1000), SCRIPT_OK);
-    assert_int_equal(grant(&world, "b l 2", "", 2000, "5000"), SCRIPT_LATE);
-    assert_string_equal(lock_of(&world), "");
-    fake_redis_fini(&world.redis);
+    struct world *world = *state;
+    snprintf(world->latest, sizeof world->latest, "%" PRIu64, T + 50000);
+    world->now_us += 50000;
+    assert_int_equal(grant(world, "a l 1", "", 1000, "5000"), SCRIPT_OK);
+    world->now_us += 1;
+    assert_int_equal(extend(world, "a l 1", 1000, "60000"), SCRIPT_LATE);
+    assert_int_equal(release(world, "a l 1", 1000), SCRIPT_OK);
+    assert_int_equal(grant(world, "b l 2", "", 2000, "5000"), SCRIPT_LATE);
+    assert_string_equal(lock_of(world), "");
 }
 
 static void only_an_untouched_node_can_be_initialised(void **state)
 {
-    (void)state;
-    struct world world;
-    setup(&world);
-    command(&world, (struct span[]){span_of("SET"), span_of("stock:1"), span_of("100")}, 3);
-    assert_int_equal(RUN(&world, SCRIPT_INIT, 1, "quorate:epoch", ID, world.redis.run_id, "1", ""),
+    struct world *world = *state;
+    command(world, (struct span[]){span_of("SET"), span_of("stock:1"), span_of("100")}, 3);
+    assert_int_equal(RUN(world, SCRIPT_INIT, 1, "quorate:epoch", ID, world->redis.run_id, "1", ""),
                      SCRIPT_OK);
-    assert_int_equal(fake_redis_keys(&world.redis, "quorate:"), 0); /* it was only asked */
-    admit(&world);
-    admit(&world); /* another lockd does the same */
-    assert_int_equal(grant(&world, "a l 1", "", 1000, "5000"), SCRIPT_OK);
-    admit(&world); /* or a little later */
-    assert_int_equal(world.bound, 1000);
-    fake_redis_restart(&world.redis, true);
-    assert_int_equal(RUN(&world, SCRIPT_INIT, 1, "quorate:epoch", ID, world.redis.run_id, "1", "1"),
+    assert_int_equal(fake_redis_keys(&world->redis, "quorate:"), 0); /* it was only asked */
+    admit(world);
+    admit(world); /* another lockd does the same */
+    assert_int_equal(grant(world, "a l 1", "", 1000, "5000"), SCRIPT_OK);
+    admit(world); /* or a little later */
+    assert_int_equal(world->bound, 1000);
+    fake_redis_restart(&world->redis, true);
+    assert_int_equal(RUN(world, SCRIPT_INIT, 1, "quorate:epoch", ID, world->redis.run_id, "1", "1"),
                      SCRIPT_USED);
-    assert_int_equal(RUN(&world, SCRIPT_KEEP, 1, "quorate:epoch", ID, world.redis.run_id),
+    assert_int_equal(RUN(world, SCRIPT_KEEP, 1, "quorate:epoch", ID, world->redis.run_id),
                      SCRIPT_OK);
-    assert_int_equal(RUN(&world, SCRIPT_INIT, 1, "quorate:epoch", ID, world.redis.run_id, "1", "1"),
+    assert_int_equal(RUN(world, SCRIPT_INIT, 1, "quorate:epoch", ID, world->redis.run_id, "1", "1"),
                      SCRIPT_USED);
     /* An epoch that somebody deleted does not make the node new. */
-    command(&world, (struct span[]){span_of("DEL"), span_of("quorate:epoch")}, 2);
-    assert_int_equal(RUN(&world, SCRIPT_INIT, 1, "quorate:epoch", ID, world.redis.run_id, "1", "1"),
+    command(world, (struct span[]){span_of("DEL"), span_of("quorate:epoch")}, 2);
+    assert_int_equal(RUN(world, SCRIPT_INIT, 1, "quorate:epoch", ID, world->redis.run_id, "1", "1"),
                      SCRIPT_USED);
-    fake_redis_fini(&world.redis);
 }
 
 static void reconfiguring_refuses_while_a_lock_is_there(void **state)
 {
-    (void)state;
-    struct world world;
-    setup(&world);
-    admit(&world);
-    assert_int_equal(grant(&world, "a l 1", "", 1000, "5000"), SCRIPT_OK);
-    assert_int_equal(RUN(&world, SCRIPT_RECONFIGURE, 1, "quorate:epoch", "1:new:0:30000",
-                         world.redis.run_id, "1", "7000"),
+    struct world *world = *state;
+    assert_int_equal(grant(world, "a l 1", "", 1000, "5000"), SCRIPT_OK);
+    assert_int_equal(RUN(world, SCRIPT_RECONFIGURE, 1, "quorate:epoch", "1:new:0:30000",
+                         world->redis.run_id, "1", "7000"),
                      SCRIPT_HELD);
-    world.now_us += 5000000;
-    assert_int_equal(RUN(&world, SCRIPT_RECONFIGURE, 1, "quorate:epoch", "1:new:0:30000",
-                         world.redis.run_id, "1", "7000"),
+    world->now_us += 5000000;
+    assert_int_equal(RUN(world, SCRIPT_RECONFIGURE, 1, "quorate:epoch", "1:new:0:30000",
+                         world->redis.run_id, "1", "7000"),
                      SCRIPT_OK);
-    assert_int_equal(world.bound, 7000);
-    assert_int_equal(grant(&world, "a l 1", "", 8000, "5000"), SCRIPT_WRONG_CLUSTER);
-    fake_redis_fini(&world.redis);
+    assert_int_equal(world->bound, 7000);
+    assert_int_equal(grant(world, "a l 1", "", 8000, "5000"), SCRIPT_WRONG_CLUSTER);
 }
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up_admitted, tear_down)
+#define NEW(name)  cmocka_unit_test_setup_teardown(name, set_up_new, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_free_lock_is_granted_once),
-        cmocka_unit_test(a_hand_off_takes_over_from_its_predecessor_only),
-        cmocka_unit_test(F12_a_grant_that_lands_after_its_release_takes_nothing),
-        cmocka_unit_test(F26_an_extend_that_lands_after_the_release_revives_nothing),
-        cmocka_unit_test(F5_an_extend_puts_a_missing_lock_back_but_that_is_no_vote),
-        cmocka_unit_test(a_release_deletes_its_own_value_only),
-        cmocka_unit_test(forgetting_goes_by_the_whole_request_id),
-        cmocka_unit_test(no_script_shortens_a_lock),
-        cmocka_unit_test(F16_tokens_next_to_2_to_the_53_stay_apart),
-        cmocka_unit_test(F34_an_expired_fence_lets_no_old_token_in),
-        cmocka_unit_test(F21_cold_resources_leave_nothing_behind),
-        cmocka_unit_test(a_floor_binds_every_resource),
-        cmocka_unit_test(F30_a_node_of_another_cluster_grants_nothing),
-        cmocka_unit_test(F18_a_server_that_restarted_or_forgot_grants_nothing),
-        cmocka_unit_test(a_node_in_doubt_grants_nothing_but_takes_releases),
-        cmocka_unit_test(F25_a_grant_or_extend_that_waited_too_long_does_nothing),
-        cmocka_unit_test(only_an_untouched_node_can_be_initialised),
-        cmocka_unit_test(reconfiguring_refuses_while_a_lock_is_there),
+        TEST(a_free_lock_is_granted_once),
+        TEST(a_hand_off_takes_over_from_its_predecessor_only),
+        TEST(F12_a_grant_that_lands_after_its_release_takes_nothing),
+        TEST(F26_an_extend_that_lands_after_the_release_revives_nothing),
+        TEST(F5_an_extend_puts_a_missing_lock_back_but_that_is_no_vote),
+        TEST(a_release_deletes_its_own_value_only),
+        TEST(forgetting_goes_by_the_whole_request_id),
+        TEST(no_script_shortens_a_lock),
+        TEST(F16_tokens_next_to_2_to_the_53_stay_apart),
+        TEST(F34_an_expired_fence_lets_no_old_token_in),
+        TEST(F21_cold_resources_leave_nothing_behind),
+        NEW(a_floor_binds_every_resource),
+        NEW(F30_a_node_of_another_cluster_grants_nothing),
+        NEW(F18_a_server_that_restarted_or_forgot_grants_nothing),
+        TEST(a_node_in_doubt_grants_nothing_but_takes_releases),
+        TEST(F25_a_grant_or_extend_that_waited_too_long_does_nothing),
+        NEW(only_an_untouched_node_can_be_initialised),
+        TEST(reconfiguring_refuses_while_a_lock_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
