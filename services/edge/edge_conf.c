@@ -4,6 +4,8 @@
 #include "base/log.h"
 #include "base/utf8.h"
 
+#include <string.h>
+
 static const struct conf_entry table[] = {
     CONF_CHECKED(struct edge_conf, listen, "EDGE_LISTEN", "127.0.0.1:8080",
                  "where HTTP is served, host:port", conf_check_host_port),
@@ -48,8 +50,20 @@ const struct conf_program edge_program = {
     .mode_count = sizeof modes / sizeof modes[0],
 };
 
+static bool overlap(const struct conf_list *a, const struct conf_list *b)
+{
+    for (size_t i = 0; i < a->count; i++) {
+        for (size_t j = 0; j < b->count; j++) {
+            if (strcmp(a->items[i], b->items[j]) == 0) return true;
+        }
+    }
+    return false;
+}
+
 const char *edge_conf_fault(const struct edge_conf *conf)
 {
+    if (overlap(&conf->inventory_urls, &conf->lockd_urls))
+        return "INVENTORY_URL, LOCKD_URL: an address can't be both";
     struct span username = span_of(conf->admin_username);
     struct span password = span_of(conf->admin_password);
     if (username.bytes == 0 && password.bytes == 0) return NULL;

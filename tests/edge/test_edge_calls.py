@@ -293,7 +293,8 @@ def test_tokens_end(worlds):
 @pytest.mark.parametrize("settings, fault", [
     ({"JWT_SECRET_KEY": "short"}, "JWT_SECRET_KEY"), ({"ADMIN_USERNAME": "ann"}, "ADMIN_PASSWORD"),
     ({"ADMIN_PASSWORD": "secret1"}, "ADMIN_USERNAME"), ({"EDGE_LISTEN": "nowhere"}, "EDGE_LISTEN"),
-    ({"INVENTORY_URL": "http://x"}, "INVENTORY_URL"), ({"REQUEST_TIMEOUT_MS": "1"}, "REQUEST_TIMEOUT_MS")])
+    ({"INVENTORY_URL": "http://x"}, "INVENTORY_URL"), ({"REQUEST_TIMEOUT_MS": "1"}, "REQUEST_TIMEOUT_MS"),
+    ({"LOCKD_URL": "tcp://127.0.0.1:7002"}, "LOCKD_URL: an address")])
 def test_faulty_settings_are_told(settings, fault):
     run = subprocess.run([BUILD / "services/edge/edge"], env={"PATH": os.environ["PATH"], **settings}, capture_output=True,
                          text=True, timeout=20)
