@@ -1,11 +1,9 @@
 """Tests of the system as containers. They run where a Docker engine answers; elsewhere each is skipped by its name.
 
-The images are made once for all: the base images by compose/base-images where they are not there (QUORATE_FROM_NOTHING=1:
-anew, and without any cached layer), then the tree's own.
+The images are made once for all: the base images by compose/base-images where they are not there, then the tree's own.
 """
 
 import contextlib
-import os
 import subprocess
 
 import pytest
@@ -17,13 +15,15 @@ from system.conftest import aside, buyers, product_of
 
 __all__ = ["aside", "buyers", "product_of"]
 
-FROM_NOTHING = os.environ.get("QUORATE_FROM_NOTHING") == "1"
+TIMEOUT_S = 900  # the first one makes the images
 
 
 def pytest_collection_modifyitems(items):
-    if why := composed.missing():
-        for item in items:
-            if item.path.is_relative_to(ROOT / "tests" / "compose"):
+    why = composed.missing()
+    for item in items:
+        if item.path.is_relative_to(ROOT / "tests" / "compose"):
+            item.add_marker(pytest.mark.timeout(TIMEOUT_S))
+            if why:
                 item.add_marker(pytest.mark.skip(reason=why))
 
 
@@ -35,12 +35,11 @@ def has_base_images():
 @pytest.fixture(scope="session")
 def images():
     composed.remove_abandoned()
-    if FROM_NOTHING or not has_base_images():
-        done = subprocess.run([ROOT / "compose" / "base-images", *(["--again"] if FROM_NOTHING else [])], stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True)
+    if not has_base_images():
+        done = subprocess.run([ROOT / "compose" / "base-images"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert done.returncode == 0, done.stdout
     builder = Composed()
-    builder.local("build", *(["--no-cache"] if FROM_NOTHING else []), *SERVICES)
+    builder.local("build", *SERVICES)
     builder.release()
 
 
