@@ -43,11 +43,12 @@ struct untold {
 /* The arguments of an order's script, and the room for those that have to be made. */
 struct call {
     enum script script;
-    struct span args[11];
+    struct span args[12];
     size_t keys;
     size_t count;
     char lock[KEY_BYTES_MAX];
     char fence[KEY_BYTES_MAX];
+    char wait[KEY_BYTES_MAX];
     char token[NUMBER_BYTES];
     char ttl[NUMBER_BYTES];
     char fence_ms[NUMBER_BYTES];
@@ -98,10 +99,11 @@ static void make_call(const struct member *member, const struct order *order, st
     CHECK(order->value.bytes > 0 && order->value.bytes <= VALUE_BYTES_MAX);
     CHECK(order->token < TOKEN_MAX); /* its tombstone is one more */
     call->count = 0;
-    call->keys = 3;
+    call->keys = 4;
     add(call, span_of("quorate:epoch"));
     add(call, print_key(call->lock, "lock:", order->resource));
     add(call, print_key(call->fence, "fence:", order->resource));
+    add(call, print_key(call->wait, "wait:", order->resource));
     add(call, span_of(member->options.epoch_id));
     struct span fence_ms = print_number(call->fence_ms, member->options.fence_ms);
     switch (order->kind) {
@@ -238,6 +240,7 @@ static struct vote count(const struct ballot *ballot, const redisReply *reply)
     vote.bound = answer.token;
     member->owner.on_token(member->owner.arg, answer.token);
     if (vote.verdict == VERDICT_HELD) read_holder(&vote, &answer);
+    if (vote.verdict == VERDICT_YES) vote.others_wait = answer.more.bytes > 0;
     return vote;
 }
 

@@ -63,7 +63,7 @@ struct script_answer {
     enum script_status status;
     uint64_t token;
     uint64_t time_us;  /* the server's wall clock; 0: ODD */
-    struct span more;  /* HELD: remaining ms */
+    struct span more;  /* HELD: remaining ms; OK, of a grant or extend: "1" if others wait */
     struct span last;  /* HELD: the value */
     const char *error; /* ODD: for people */
 };

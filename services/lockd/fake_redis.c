@@ -275,6 +275,10 @@ static redisReply *run(struct fake_redis *redis, char **words, size_t count)
     if (strcmp(name, "HDEL") == 0) return do_hdel(redis, words, count);
     if (strcmp(name, "HMGET") == 0) return do_hmget(redis, words, count);
     if (strcmp(name, "KEYS") == 0) return do_keys(redis, words[1]);
+    if (strcmp(name, "PUBLISH") == 0) {
+        redis->published++;
+        return reply_integer(0);
+    }
     if (strcmp(name, "PTTL") == 0) return reply_integer(fake_redis_pttl(redis, words[1]));
     if (strcmp(name, "PEXPIRE") == 0)
         return do_pexpire(redis, words[1], count == 3 ? words[2] : "");

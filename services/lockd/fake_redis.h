@@ -32,6 +32,7 @@ struct fake_redis {
     struct fake_entry *entries;
     struct lua_State *lua;
     uint64_t commands; /* executed */
+    uint64_t published;
 };
 
 /* Durable: appendonly, always, noeviction. */

@@ -101,6 +101,7 @@ static void on_round(void *arg, const struct redlock_result *result)
     if (is_over(call)) return;
     switch (result->outcome) {
     case REDLOCK_WON:
+        call->resource->others_wait = result->others_wait;
         resource_set_end(call->resource, result->ends_us, result->keys_end_us);
         answer_granted(call);
         return;

@@ -33,6 +33,8 @@ static void open_series(struct leases_series *series, struct metrics *metrics)
                                    "Leases that ended because their time was up."),
         .handed_on = metrics_counter(metrics, "quorate_lock_handed_on_total", NULL,
                                      "Leases that took over an ended one in the same round."),
+        .yielded = metrics_counter(metrics, "quorate_lock_yielded_total", NULL,
+                                   "Leases let go for another lockd although others waited here."),
         .resources = metrics_gauge(metrics, "quorate_lock_resources", NULL,
                                    "Resources that are held or waited for."),
         .waiters = metrics_gauge(metrics, "quorate_lock_waiters", NULL, "Open acquires."),
@@ -365,6 +367,13 @@ enum reason leases_release(struct leases *leases, struct span resource, struct s
     }
     if (found != NULL) resource_step(found);
     return REASON_NONE;
+}
+
+void leases_hint(struct leases *leases, unsigned node, struct span resource)
+{
+    CHECK(node < leases->options.transport->nodes);
+    struct resource *found = find(leases, resource);
+    if (found != NULL) resource_hint(found, node);
 }
 
 struct leases_counts leases_counts(const struct leases *leases)

@@ -52,7 +52,7 @@ struct leases_answer {
     const char *message; /* one sentence for people; a literal; NULL with NONE */
     uint64_t token;      /* NONE */
     uint64_t ends_us; /* NONE: the lease is over at this instant of boot time, whatever happens */
-    bool waiters;     /* NONE: others wait for this resource */
+    bool waiters;     /* NONE: others wait for this resource, here or at another lockd */
     unsigned voting;  /* always: nodes that vote now */
     char holder[REQUEST_ID_BYTES_MAX + 1]; /* BUSY: the request id that holds it; empty: unknown */
     uint32_t remaining_ms;                 /* BUSY: how long at most; 0: unknown */
@@ -106,6 +106,10 @@ void leases_withdraw(struct leases *leases, struct leases_call *call);
  * nodes follow. Returns NONE, also for what does not exist, or INVALID. */
 enum reason leases_release(struct leases *leases, struct span resource, struct span request_id,
                            uint64_t token);
+
+/* A node has told that another lockd let go of this resource. Only a reason to ask again sooner,
+ * never a grant. */
+void leases_hint(struct leases *leases, unsigned node, struct span resource);
 
 /* Whether a resource name and a request id are well-formed (as lock.proto says). */
 bool leases_resource_valid(struct span resource);

@@ -65,6 +65,14 @@
  * way. What the old holder sent before and a node executes after can't undo it: an extend finds
  * another value or a higher bound, a release finds another value.
  *
+ * SEVERAL LOCKDS contend through the nodes, as any Redlock clients do. But one that hands on from
+ * waiter to waiter never lets go, and another would find the lock held for ever (it did, in every
+ * run). So a node that says HELD to a lockd because of another one's value notes who was refused
+ * (`wait:`), says so with its next yes, and after a few more hand-ons the busy lockd really
+ * releases and stays away for a moment. The release is published to who waits, as otherwise he
+ * would come at the end that he was told, when the next owner is there already. Marks and hints
+ * only say when to ask: what is granted, and that it is safe, does not depend on them.
+ *
  * WHY TWO LEASES OF ONE RESOURCE ARE NEVER BOTH VALID
  * Both were won by majorities, so some node n was counted for both. Call A (value a) the one whose
  * counted yes n gave first, B (value b) the other. When n granted b,
@@ -196,6 +204,7 @@ static bool judge(const struct redlock_round *round, struct redlock_result *resu
     for (unsigned i = 0; i < round->nodes; i++) {
         if (round->seats[i].open) open++;
         if (round->seats[i].vote.bound > result->bound) result->bound = round->seats[i].vote.bound;
+        result->others_wait |= round->seats[i].vote.others_wait;
     }
     uint64_t now_us = timers_now_us(round->redlock.timers);
     result->elapsed_us = now_us - round->sent_us;

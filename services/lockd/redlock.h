@@ -59,6 +59,7 @@ struct redlock_result {
     uint64_t ends_us;      /* WON: the lease is over here, on our own clock */
     uint64_t keys_end_us;  /* WON: and here no key that was counted can have expired yet */
     uint64_t elapsed_us;   /* since before the first send */
+    bool others_wait;      /* WON: another lockd waits for the resource */
     uint64_t bound;        /* highest that a node reported; 0: none did */
     bool held;             /* CONTENDED: one other owner holds a quorum. False: a tie, or unclear */
     uint32_t free_in_ms;   /* CONTENDED: until a quorum of nodes is free, if nobody lets go */

@@ -11,6 +11,8 @@
 #define TIE_PAUSE_MS    2 /* first window after a tie between partial owners; doubles */
 #define TIE_DOUBLINGS   8
 #define HELD_JITTER_MS  10 /* lockds that wait for the same end don't come at the same instant */
+#define HAND_ONS_MAX    8  /* from waiter to waiter here, while another lockd waits */
+#define HINT_MS         5  /* for the hints of a quorum, once one has come */
 #define US_PER_MS       UINT64_C(1000)
 
 static uint64_t now_us(const struct resource *resource)
@@ -126,7 +128,7 @@ void resource_grant_answer(const struct resource *resource, struct leases_answer
         .reason = REASON_NONE,
         .token = resource->lease.token,
         .ends_us = resource->ends_us,
-        .waiters = resource->queue != NULL,
+        .waiters = resource->queue != NULL || resource->others_wait,
         .voting = transport_voting(resource->leases->options.transport),
     };
 }
@@ -136,6 +138,9 @@ static void grant(struct resource *resource, const struct redlock_result *result
     struct waiter *waiter = resource->queue;
     struct leases *leases = resource->leases;
     if (resource->past.bytes > 0) ++*leases->series.handed_on;
+    resource->others_wait = result->others_wait;
+    resource->hand_ons =
+        result->others_wait && resource->past.bytes > 0 ? resource->hand_ons + 1 : 0;
     histogram_add(leases->series.wait, now_us(resource) - waiter->since_us);
     resource->lease = resource->next;
     resource->next.bytes = 0;
@@ -275,6 +280,45 @@ static void pause_for(struct resource *resource, uint64_t pause_us)
     resource_step(resource);
 }
 
+/* ---- other lockds ---- */
+
+/* Another lockd's waiters came later than ours, but ours would go on for ever among themselves: the
+ * lock is really let go, and ours come again when the other has had the time to hear of it, to ask
+ * and to be granted. */
+static void yield(struct resource *resource)
+{
+    ++*resource->leases->series.yielded;
+    stake_release(resource, &resource->past);
+    resource->hand_ons = 0;
+    resource->failure = REASON_NONE;
+    uint64_t away_us = 2 * resource->round_us + TIE_PAUSE_MS * US_PER_MS;
+    pause_for(resource, away_us + random_below(resource, away_us));
+}
+
+/* How long to wait at most for the owner, by what the nodes have told. All lockds hear it at once:
+ * not all shall ask at the same instant. */
+static uint64_t hinted_pause_us(const struct resource *resource, uint64_t pause_us)
+{
+    if (resource->hinted == 0) return pause_us;
+    uint64_t soon_us = HINT_MS * US_PER_MS;
+    unsigned nodes = (unsigned)__builtin_popcount(resource->hinted);
+    if (nodes >= transport_quorum(resource->leases->options.transport))
+        soon_us = random_below(resource, resource->round_us);
+    return pause_us < soon_us ? pause_us : soon_us;
+}
+
+void resource_hint(struct resource *resource, unsigned node)
+{
+    resource->hinted |= UINT32_C(1) << node;
+    if (resource->state != RESOURCE_PAUSED || !resource->for_owner) return;
+    uint64_t now = now_us(resource);
+    uint64_t left_us = resource->timer.due_us > now ? resource->timer.due_us - now : 0;
+    uint64_t pause_us = hinted_pause_us(resource, left_us);
+    if (pause_us < left_us)
+        timer_start(&resource->timer, resource->leases->options.timers, now + pause_us,
+                    resource_on_timer, resource);
+}
+
 /* The nodes lack, or are too slow: the same value again, a little later. */
 static void pause_short(struct resource *resource)
 {
@@ -294,8 +338,10 @@ static void pause_contended(struct resource *resource, const struct redlock_resu
     memcpy(resource->busy_holder, result->holder, sizeof resource->busy_holder);
     resource->busy_until_us = now_us(resource) + result->remaining_ms * US_PER_MS;
     uint64_t free_us = result->free_in_ms * US_PER_MS;
+    resource->for_owner = result->held;
     if (result->held) {
-        pause_for(resource, free_us + random_below(resource, HELD_JITTER_MS * US_PER_MS));
+        free_us += random_below(resource, HELD_JITTER_MS * US_PER_MS);
+        pause_for(resource, hinted_pause_us(resource, free_us));
         return;
     }
     if (result->holder[0] == '\0' && resource->tries == 0) {
@@ -329,6 +375,7 @@ static void on_round(void *arg, const struct redlock_result *result)
     CHECK(resource->state == RESOURCE_ASKING && resource->queue != NULL);
     resource->round = NULL;
     resource->state = RESOURCE_IDLE;
+    resource->round_us = result->elapsed_us;
     resource_learn(resource, result->bound);
     histogram_add(series->round, result->elapsed_us);
     switch (result->outcome) {
@@ -373,6 +420,8 @@ static void ask(struct resource *resource)
         pause_short(resource);
         return;
     }
+    resource->hinted = 0;
+    resource->for_owner = false;
     struct redlock_question question = {
         .kind = ORDER_GRANT,
         .resource = resource_name(resource),
@@ -393,7 +442,12 @@ void resource_step(struct resource *resource)
     }
     if (resource->state != RESOURCE_IDLE) return;
     if (resource->queue != NULL) {
-        ask(resource);
+        bool hands_on = resource->past.bytes > 0;
+        if (hands_on && resource->others_wait && resource->hand_ons >= HAND_ONS_MAX) {
+            yield(resource);
+        } else {
+            ask(resource);
+        }
     } else {
         give_up(resource);
         resource_free(resource);

@@ -26,7 +26,7 @@ struct waiter;
 struct leases_series {
     uint64_t *rounds_won, *rounds_late, *rounds_short, *rounds_contended;
     uint64_t *extends_won, *extends_failed;
-    uint64_t *released, *expired, *handed_on;
+    uint64_t *released, *expired, *handed_on, *yielded;
     int64_t *resources, *waiters, *dead;
     struct histogram *round, *wait;
 };
@@ -115,6 +115,13 @@ struct resource {
     char busy_holder[REQUEST_ID_BYTES_MAX + 1];
     uint64_t busy_until_us;
 
+    bool others_wait; /* at another lockd, by its mark on the nodes when last granted or extended */
+    unsigned hand_ons; /* from waiter to waiter here, since others wait */
+    uint32_t hinted;   /* nodes that told of a release since the last round began; a bit each */
+    bool for_owner;    /* PAUSED: one other owner holds a quorum. Hints are about him; a tie, in
+                          which several let go at once, is settled by chance alone */
+    uint64_t round_us; /* how long the last round took */
+
     uint64_t token_seen; /* here; own tombstones included */
     size_t name_bytes;
     char name[];
@@ -144,6 +151,9 @@ void resource_unqueue(struct leases_call *call);
 
 /* Does what is due next: asks for the first waiter, or frees the resource if nobody needs it. */
 void resource_step(struct resource *resource);
+
+/* This node says that another owner has let go. The resource may be gone afterwards. */
+void resource_hint(struct resource *resource, unsigned node);
 
 /* Another owner may have let go: no use to wait for its end. resource_step follows. */
 void resource_nudge(struct resource *resource);

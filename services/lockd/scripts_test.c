@@ -31,6 +31,7 @@ struct world {
     uint64_t bound;
     uint64_t remaining_ms;
     char holder[200];
+    bool others_wait;
 };
 
 static uint64_t boot_us(void *arg)
@@ -41,7 +42,7 @@ static uint64_t boot_us(void *arg)
 static enum script_status run(struct world *world, enum script script, size_t keys,
                               const char *const *words)
 {
-    struct span args[12];
+    struct span args[13];
     size_t count = 0;
     for (; words[count] != NULL; count++)
         args[count] = span_of(words[count]);
@@ -51,6 +52,7 @@ static enum script_status run(struct world *world, enum script script, size_t ke
     world->bound = answer.token;
     world->remaining_ms = 0;
     if (answer.status == SCRIPT_HELD) facts_number(answer.more, &world->remaining_ms);
+    world->others_wait = answer.status == SCRIPT_OK && answer.more.bytes > 0;
     snprintf(world->holder, sizeof world->holder, "%.*s", SPAN_ARGS(answer.last));
     freeReplyObject(reply);
     return answer.status;
@@ -96,7 +98,7 @@ static enum script_status grant(struct world *world, const char *value, const ch
 {
     char text[24];
     snprintf(text, sizeof text, "%" PRIu64, token);
-    return RUN(world, SCRIPT_GRANT, 3, "quorate:epoch", "lock:r", "fence:r", ID,
+    return RUN(world, SCRIPT_GRANT, 4, "quorate:epoch", "lock:r", "fence:r", "wait:r", ID,
                world->redis.run_id, value, from, text, ttl_ms, world->fence_ms, world->latest);
 }
 
@@ -105,7 +107,7 @@ static enum script_status extend(struct world *world, const char *value, uint64_
 {
     char text[24];
     snprintf(text, sizeof text, "%" PRIu64, token);
-    return RUN(world, SCRIPT_EXTEND, 3, "quorate:epoch", "lock:r", "fence:r", ID,
+    return RUN(world, SCRIPT_EXTEND, 4, "quorate:epoch", "lock:r", "fence:r", "wait:r", ID,
                world->redis.run_id, value, text, ttl_ms, world->fence_ms, world->latest);
 }
 
@@ -113,8 +115,8 @@ static enum script_status release(struct world *world, const char *value, uint64
 {
     char text[24];
     snprintf(text, sizeof text, "%" PRIu64, token + 1);
-    return RUN(world, SCRIPT_RELEASE, 3, "quorate:epoch", "lock:r", "fence:r", ID, value, text,
-               world->fence_ms);
+    return RUN(world, SCRIPT_RELEASE, 4, "quorate:epoch", "lock:r", "fence:r", "wait:r", ID, value,
+               text, world->fence_ms);
 }
 
 static void command(struct world *world, const struct span *args, size_t count)
@@ -208,11 +210,13 @@ static void forgetting_goes_by_the_whole_request_id(void **state)
 {
     struct world *world = *state;
     assert_int_equal(grant(world, "ab l 1", "", 1000, "5000"), SCRIPT_OK);
-    assert_int_equal(RUN(world, SCRIPT_FORGET, 3, "quorate:epoch", "lock:r", "fence:r", ID, "a"),
-                     SCRIPT_OK);
+    assert_int_equal(
+        RUN(world, SCRIPT_FORGET, 4, "quorate:epoch", "lock:r", "fence:r", "wait:r", ID, "a"),
+        SCRIPT_OK);
     assert_string_equal(lock_of(world), "ab l 1");
-    assert_int_equal(RUN(world, SCRIPT_FORGET, 3, "quorate:epoch", "lock:r", "fence:r", ID, "ab"),
-                     SCRIPT_OK);
+    assert_int_equal(
+        RUN(world, SCRIPT_FORGET, 4, "quorate:epoch", "lock:r", "fence:r", "wait:r", ID, "ab"),
+        SCRIPT_OK);
     assert_string_equal(lock_of(world), "");
     assert_int_equal(world->bound, 1000);
 }
@@ -398,6 +402,56 @@ static void reconfiguring_refuses_while_a_lock_is_there(void **state)
     assert_int_equal(grant(world, "a l 1", "", 8000, "5000"), SCRIPT_WRONG_CLUSTER);
 }
 
+static const char *mark_of(struct world *world)
+{
+    return fake_redis_get(&world->redis, "wait:r");
+}
+
+static void a_lockd_that_another_one_keeps_out_leaves_its_mark(void **state)
+{
+    struct world *world = *state;
+    assert_int_equal(grant(world, "a 0a 1", "", 1000, "5000"), SCRIPT_OK);
+    assert_false(world->others_wait);
+    assert_int_equal(grant(world, "b 0a 2", "", 2000, "5000"), SCRIPT_HELD); /* its own lockd */
+    assert_string_equal(mark_of(world), "");
+    assert_int_equal(grant(world, "c 0c 3", "", 3000, "5000"), SCRIPT_HELD);
+    assert_string_equal(mark_of(world), "0c");
+    assert_int_equal(fake_redis_pttl(&world->redis, "wait:r"), 6000); /* until it comes again */
+
+    /* The busy lockd hears of it with each yes, whatever it asks. */
+    assert_int_equal(extend(world, "a 0a 1", 1000, "6000"), SCRIPT_OK);
+    assert_true(world->others_wait);
+    assert_int_equal(grant(world, "b 0a 2", "a 0a 1", 4000, "5000"), SCRIPT_OK);
+    assert_true(world->others_wait);
+    assert_int_equal(grant(world, "b 0a 2", "", 4000, "5000"), SCRIPT_OK); /* repeated */
+    assert_true(world->others_wait);
+
+    /* Whoever was kept out and is granted waits no more. */
+    assert_int_equal(release(world, "b 0a 2", 4000), SCRIPT_OK);
+    assert_int_equal(grant(world, "c 0c 3", "", 5000, "5000"), SCRIPT_OK);
+    assert_false(world->others_wait);
+    assert_string_equal(mark_of(world), "");
+}
+
+static void a_release_is_published_to_who_waits_elsewhere(void **state)
+{
+    struct world *world = *state;
+    assert_int_equal(grant(world, "a 0a 1", "", 1000, "5000"), SCRIPT_OK);
+    assert_int_equal(release(world, "a 0a 1", 1000), SCRIPT_OK); /* nobody waits */
+    assert_int_equal(world->redis.published, 0);
+    assert_int_equal(grant(world, "a 0a 2", "", 2000, "5000"), SCRIPT_OK);
+    assert_int_equal(grant(world, "c 0c 3", "", 3000, "5000"), SCRIPT_HELD);
+    assert_int_equal(release(world, "a 0a 1", 1000), SCRIPT_OK); /* not what is there */
+    assert_int_equal(world->redis.published, 0);
+    assert_int_equal(release(world, "a 0a 2", 2000), SCRIPT_OK);
+    assert_int_equal(world->redis.published, 1);
+    assert_int_equal(grant(world, "a 0a 4", "", 4000, "5000"), SCRIPT_OK);
+    assert_int_equal(
+        RUN(world, SCRIPT_FORGET, 4, "quorate:epoch", "lock:r", "fence:r", "wait:r", ID, "a"),
+        SCRIPT_OK);
+    assert_int_equal(world->redis.published, 2);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up_admitted, tear_down)
 #define NEW(name)  cmocka_unit_test_setup_teardown(name, set_up_new, tear_down)
 
@@ -406,6 +460,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_free_lock_is_granted_once),
         TEST(a_hand_off_takes_over_from_its_predecessor_only),
+        TEST(a_lockd_that_another_one_keeps_out_leaves_its_mark),
+        TEST(a_release_is_published_to_who_waits_elsewhere),
         TEST(F12_a_grant_that_lands_after_its_release_takes_nothing),
         TEST(F26_an_extend_that_lands_after_the_release_revives_nothing),
         TEST(F5_an_extend_puts_a_missing_lock_back_but_that_is_no_vote),

@@ -23,6 +23,7 @@ static struct sim_resource *find(struct sim_node *node, struct span name, uint64
     }
     if (found->until_us <= now_us) found->value_bytes = 0;
     if (found->fence_until_us <= now_us) found->fence = 0;
+    if (found->mark_until_us <= now_us) found->mark[0] = '\0';
     return found;
 }
 
@@ -71,6 +72,46 @@ static bool starts_with_id(const struct sim_resource *resource, struct span id)
            memcmp(resource->value, id.at, id.bytes) == 0;
 }
 
+/* The lockd in a value; empty: none there. */
+static struct span instance_of(struct span value)
+{
+    const char *first = memchr(value.at, ' ', value.bytes);
+    if (first == NULL) return (struct span){NULL, 0};
+    size_t rest = value.bytes - (size_t)(first + 1 - value.at);
+    const char *second = memchr(first + 1, ' ', rest);
+    if (second == NULL) return (struct span){NULL, 0};
+    return (struct span){first + 1, (size_t)(second - first - 1)};
+}
+
+/* Until it comes again, which is when the key has ended at the latest. */
+static void leave_mark(const struct sim_node *node, struct sim_resource *resource,
+                       struct span value, uint64_t now_us)
+{
+    struct span instance = instance_of(value);
+    struct span holder = instance_of((struct span){resource->value, resource->value_bytes});
+    if (span_equal(instance, holder) || !keeps(node, SIM_RULE_MARK)) return;
+    CHECK(instance.bytes <= INSTANCE_BYTES);
+    memset(resource->mark, 0, sizeof resource->mark);
+    memcpy(resource->mark, instance.at, instance.bytes);
+    uint64_t left_ms = (resource->until_us - now_us) / US_PER_MS;
+    resource->mark_until_us = now_us + (left_ms + 1000) * US_PER_MS;
+}
+
+static bool others_wait(struct sim_resource *resource, struct span value)
+{
+    bool own = span_equal(span_of(resource->mark), instance_of(value));
+    if (own) resource->mark[0] = '\0';
+    return resource->mark[0] != '\0';
+}
+
+/* The key is gone: whoever waits is told. */
+static void tell_waiting(struct sim_node *node, const struct sim_resource *resource,
+                         struct span value)
+{
+    bool own = span_equal(span_of(resource->mark), instance_of(value));
+    node->told = resource->mark[0] != '\0' && !own && keeps(node, SIM_RULE_HINT);
+}
+
 static void say_held(const struct sim_resource *resource, uint64_t now_us, struct vote *vote)
 {
     vote->verdict = VERDICT_HELD;
@@ -88,6 +129,7 @@ static void grant(struct sim_node *node, struct sim_resource *resource, const st
         vote->verdict = VERDICT_YES;
     } else if (resource->value_bytes > 0 && !is_value(resource, order->from) &&
                keeps(node, SIM_RULE_THIRD_OWNER)) {
+        leave_mark(node, resource, order->value, now_us);
         say_held(resource, now_us, vote);
     } else if (order->token <= bound_of(node, resource) && keeps(node, SIM_RULE_FENCE)) {
         vote->verdict = VERDICT_STALE;
@@ -126,7 +168,10 @@ static void release(struct sim_node *node, struct sim_resource *resource, const 
         own = starts_with_id(resource,
                              (struct span){order->value.at, (size_t)(space - order->value.at)});
     }
-    if (own) resource->value_bytes = 0;
+    if (own) {
+        tell_waiting(node, resource, (struct span){resource->value, resource->value_bytes});
+        resource->value_bytes = 0;
+    }
     if (keeps(node, SIM_RULE_TOMBSTONE)) raise(node, resource, order->token + 1, now_us);
     vote->verdict = VERDICT_YES;
 }
@@ -135,6 +180,7 @@ void sim_node_execute(struct sim_node *node, const struct order *order, uint64_t
                       struct vote *vote)
 {
     *vote = (struct vote){.verdict = VERDICT_EXCLUDED};
+    node->told = false;
     if (!node->epoch) return;
     struct sim_resource *resource = find(node, order->resource, now_us);
     switch (order->kind) {
@@ -148,10 +194,16 @@ void sim_node_execute(struct sim_node *node, const struct order *order, uint64_t
         release(node, resource, order, now_us, vote);
         break;
     case ORDER_FORGET:
-        if (starts_with_id(resource, order->value)) resource->value_bytes = 0;
+        if (starts_with_id(resource, order->value)) {
+            tell_waiting(node, resource, (struct span){resource->value, resource->value_bytes});
+            resource->value_bytes = 0;
+        }
         vote->verdict = VERDICT_YES;
         break;
     }
+    bool asks = order->kind == ORDER_GRANT || order->kind == ORDER_EXTEND;
+    if (asks && vote->verdict == VERDICT_YES)
+        vote->others_wait = others_wait(resource, order->value);
     vote->bound = bound_of(node, resource);
 }
 
@@ -179,4 +231,9 @@ uint32_t sim_node_remaining_ms(struct sim_node *node, const char *resource, uint
 uint64_t sim_node_bound(struct sim_node *node, const char *resource, uint64_t now_us)
 {
     return bound_of(node, find(node, span_of(resource), now_us));
+}
+
+struct span sim_node_mark(struct sim_node *node, const char *resource, uint64_t now_us)
+{
+    return span_of(find(node, span_of(resource), now_us)->mark);
 }

@@ -13,6 +13,7 @@
 #include "lockd/transport.h"
 
 #define SIM_RESOURCES_MAX 16
+#define INSTANCE_BYTES    16
 
 /* Rules to leave out. */
 enum sim_rule {
@@ -24,6 +25,8 @@ enum sim_rule {
     SIM_RULE_EXTEND_FENCE = 1 << 5, /* an extend re-creates only up to the bound */
     SIM_RULE_NEVER_SHORTEN = 1 << 6, /* the end of a key only moves back */
     SIM_RULE_HIGH = 1 << 7,          /* where the fence is gone, `high` stands in */
+    SIM_RULE_MARK = 1 << 10,         /* a lockd that another one keeps out leaves its mark */
+    SIM_RULE_HINT = 1 << 11,         /* a release tells it that the lock is free */
     /* and of admission, which world.h has: */
     SIM_RULE_QUARANTINE = 1 << 8, /* a node that forgot sits out LOCK_TTL_MAX */
     SIM_RULE_FLOOR = 1 << 9,      /* and then grants nothing below what others have seen */
@@ -36,6 +39,8 @@ struct sim_resource {
     uint64_t until_us;
     uint64_t fence; /* 0: none */
     uint64_t fence_until_us;
+    char mark[INSTANCE_BYTES + 1]; /* of the lockd that waits; empty: none */
+    uint64_t mark_until_us;
 };
 
 struct sim_node {
@@ -48,6 +53,7 @@ struct sim_node {
     uint64_t epoch_run; /* which run of the server may vote */
     uint64_t high;
     uint64_t floor;
+    bool told; /* the last order told who waits that its resource is free */
 };
 
 /* Executes one order at now_us. */
@@ -60,6 +66,8 @@ void sim_node_forget(struct sim_node *node);
 /* The value that holds this resource; empty: none. */
 struct span sim_node_value(struct sim_node *node, const char *resource, uint64_t now_us);
 uint32_t sim_node_remaining_ms(struct sim_node *node, const char *resource, uint64_t now_us);
+/* The lockd that waits for this resource; empty: none. */
+struct span sim_node_mark(struct sim_node *node, const char *resource, uint64_t now_us);
 uint64_t sim_node_bound(struct sim_node *node, const char *resource, uint64_t now_us);
 
 #endif

@@ -71,9 +71,9 @@ static enum verdict verdict_of(enum script_status status)
 /* As the ballot calls them. */
 static void execute_script(struct pair *pair, const struct order *order, struct vote *vote)
 {
-    struct span args[12] = {span_of("quorate:epoch"), span_of("lock:r"), span_of("fence:r"),
-                            span_of(ID)};
-    size_t count = 4;
+    struct span args[13] = {span_of("quorate:epoch"), span_of("lock:r"), span_of("fence:r"),
+                            span_of("wait:r"), span_of(ID)};
+    size_t count = 5;
     enum script script = SCRIPT_FORGET;
     struct span fence_ms = decimal(pair->numbers[0], FENCE_MS);
     if (order->kind == ORDER_GRANT || order->kind == ORDER_EXTEND) {
@@ -93,9 +93,10 @@ static void execute_script(struct pair *pair, const struct order *order, struct 
     } else {
         args[count++] = order->value;
     }
-    redisReply *reply = fake_redis_eval(&pair->redis, script_sources[script], 3, args, count);
+    redisReply *reply = fake_redis_eval(&pair->redis, script_sources[script], 4, args, count);
     struct script_answer answer = script_answer_read(reply);
     *vote = (struct vote){.verdict = verdict_of(answer.status), .bound = answer.token};
+    vote->others_wait = vote->verdict == VERDICT_YES && answer.more.bytes > 0;
     uint64_t remaining_ms = 0;
     if (vote->verdict == VERDICT_HELD && facts_number(answer.more, &remaining_ms)) {
         vote->remaining_ms = (uint32_t)remaining_ms;
@@ -108,7 +109,8 @@ static void execute_script(struct pair *pair, const struct order *order, struct 
 
 static struct span value_of(char text[64], uint64_t token)
 {
-    (void)snprintf(text, 64, "id%c 00000000000000ab %" PRIu64, token % 3 == 0 ? 'a' : 'b', token);
+    const char *instance = token % 5 < 2 ? "00000000000000ab" : "00000000000000cd";
+    (void)snprintf(text, 64, "id%c %s %" PRIu64, token % 3 == 0 ? 'a' : 'b', instance, token);
     return span_of(text);
 }
 
@@ -133,6 +135,9 @@ static void compare(struct pair *pair, const struct vote *real, const struct vot
     assert_int_equal(real->bound, model->bound);
     assert_int_equal(real->remaining_ms, model->remaining_ms);
     assert_string_equal(real->holder, model->holder);
+    assert_int_equal(real->others_wait, model->others_wait);
+    assert_true(span_equal(sim_node_mark(&pair->sim, "r", pair->now_us),
+                           span_of(fake_redis_get(&pair->redis, "wait:r"))));
     struct span value = sim_node_value(&pair->sim, "r", pair->now_us);
     assert_true(span_equal(value, span_of(fake_redis_get(&pair->redis, "lock:r"))));
     if (value.bytes > 0) {
@@ -151,6 +156,8 @@ static void model_and_scripts_agree_on_random_orders(void **state)
     pair.sim.fence_life_us = FENCE_MS * UINT64_C(1000);
     srand(11);
     unsigned seen[VERDICT_EXCLUDED + 1] = {0};
+    unsigned told = 0;
+    unsigned others = 0;
     for (unsigned i = 0; i < ORDERS; i++) {
         pair.now_us += (unsigned)rand() % 30000;
         if (rand() % 100 == 0) pair.now_us += 800000; /* all fences expire */
@@ -171,10 +178,14 @@ static void model_and_scripts_agree_on_random_orders(void **state)
         sim_node_execute(&pair.sim, &order, pair.now_us, &model);
         compare(&pair, &real, &model);
         seen[model.verdict]++;
+        others += model.others_wait;
+        told += pair.sim.told;
+        assert_int_equal(pair.redis.published, told);
     }
     for (unsigned i = 0; i <= VERDICT_EXCLUDED; i++) {
         if (i != VERDICT_UNKNOWN) assert_true(seen[i] > 20);
     }
+    assert_true(told > 20 && others > 20);
     fake_redis_fini(&pair.redis);
 }
 

@@ -26,7 +26,8 @@
 #define TOKEN_MAX       ((UINT64_C(1) << 53) - 1)
 
 enum order_kind {
-    ORDER_GRANT,   /* give the lock to `value`; if `from` is set, also when `from` holds it */
+    ORDER_GRANT,   /* give the lock to `value`; if `from` is set, also when `from` holds it. Where
+                      another lockd's value is in the way, leaves the mark of `value`'s lockd */
     ORDER_EXTEND,  /* a later end for `value` */
     ORDER_RELEASE, /* delete `value`, raise the fence to token + 1 */
     ORDER_FORGET,  /* delete whatever value begins with the request id in `value`; no tombstone */
@@ -58,8 +59,9 @@ enum verdict {
 
 struct vote {
     enum verdict verdict;
-    uint64_t bound; /* highest token this node has accepted or been told for the resource; 0: not
-                       answered */
+    uint64_t bound;   /* highest token this node has accepted or been told for the resource; 0: not
+                         answered */
+    bool others_wait; /* YES: another lockd has left its mark */
     uint32_t remaining_ms;                 /* HELD */
     char holder[REQUEST_ID_BYTES_MAX + 1]; /* HELD: its request id */
 };

@@ -352,6 +352,8 @@ void world_free(struct world *world)
             world_link_mend(world, j, i);
         world_node_crash(world, i, WORLD_LOSS_NONE);
     }
+    while (world->hints != NULL)
+        hint_free(world->hints);
     while (world->parcels != NULL) {
         struct parcel *parcel = world->parcels;
         DL_DELETE(world->parcels, parcel);

@@ -22,6 +22,15 @@ struct parcel {
     struct parcel *prev, *next;
 };
 
+/* What a node tells a lockd that waits: that a resource is free. */
+struct hint {
+    struct world *world;
+    unsigned lockd, node;
+    struct timer timer;
+    char resource[RESOURCE_BYTES_MAX + 1];
+    struct hint *prev, *next;
+};
+
 /* What a lockd waits for; on its own timers. */
 struct pending {
     struct link *link;
@@ -95,7 +104,8 @@ struct world {
     struct lockd lockds[LOCKDS_MAX];
     struct node nodes[TRANSPORT_NODES_MAX];
     struct parcel *parcels; /* all that are on their way */
-    struct timer sync;      /* of the nodes' disks */
+    struct hint *hints;
+    struct timer sync; /* of the nodes' disks */
 };
 
 /* Its boot clock; `arg` is a struct lockd. */
@@ -105,6 +115,7 @@ uint64_t lockd_boot_us(void *arg);
 uint64_t world_delay_us(struct world *world);
 
 void parcel_free(struct parcel *parcel);
+void hint_free(struct hint *hint);
 
 /* What reached its end: runs at the node, is heard by the lockd. */
 void parcel_execute(struct parcel *parcel);

@@ -94,6 +94,37 @@ static void answer_on_arrival(void *arg)
     }
 }
 
+/* ---- hints, to every lockd; what is not there is not told ---- */
+
+void hint_free(struct hint *hint)
+{
+    timer_stop(&hint->timer);
+    DL_DELETE(hint->world->hints, hint);
+    free(hint);
+}
+
+static void hint_on_arrival(void *arg)
+{
+    struct hint *hint = arg;
+    struct lockd *lockd = &hint->world->lockds[hint->lockd];
+    const struct link *link = &lockd->links[hint->node];
+    if (lockd->up && !lockd->paused && link->connected && !link->cut)
+        leases_hint(lockd->leases, hint->node, span_of(hint->resource));
+    hint_free(hint);
+}
+
+static void publish(struct world *world, unsigned node, struct span resource)
+{
+    for (unsigned i = 0; i < world->options.lockds; i++) {
+        struct hint *hint = xcalloc(1, sizeof *hint);
+        *hint = (struct hint){.world = world, .lockd = i, .node = node};
+        memcpy(hint->resource, resource.at, resource.bytes);
+        DL_APPEND(world->hints, hint);
+        timer_start(&hint->timer, &world->timers, world->now_us + world_delay_us(world),
+                    hint_on_arrival, hint);
+    }
+}
+
 /* ---- orders, at the node ---- */
 
 void parcel_execute(struct parcel *parcel)
@@ -103,6 +134,7 @@ void parcel_execute(struct parcel *parcel)
     struct node *node = &world->nodes[parcel->node];
     world->orders[parcel->order.kind]++;
     sim_node_execute(&node->sim, &parcel->order, world_node_us(world, parcel->node), &parcel->vote);
+    if (node->sim.told) publish(world, parcel->node, parcel->order.resource);
     if (link->replies_delay_us == UINT64_MAX) {
         parcel_free(parcel);
         return;

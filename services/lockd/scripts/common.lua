@@ -43,6 +43,24 @@ local function raise(key, token, bound, life_ms)
     return raised
 end
 
+-- The lockd in a lock's value, "<request id> <instance> <token>".
+local function instance_of(value)
+    return string.match(value, '^%S+ (%x+) ') or ''
+end
+
+-- '1' if another lockd than this one waits for the resource whose mark is at `key`. Its own mark is over.
+local function others_wait(key, instance)
+    local mark = redis.call('GET', key)
+    if mark == instance then redis.call('DEL', key) end
+    return mark and mark ~= instance and '1' or ''
+end
+
+-- Tells the lockd that has left its mark that the lock is free; only a hint to ask again.
+local function tell_waiting(mark_key, lock_key, instance)
+    local mark = redis.call('GET', mark_key)
+    if mark and mark ~= instance then redis.call('PUBLISH', 'quorate:released', string.sub(lock_key, 6)) end
+end
+
 -- No script shortens the life of a lock: a late one of an old connection could otherwise cut a newer extension.
 local function prolong(key, ttl_ms)
     if redis.call('PTTL', key) < tonumber(ttl_ms) then redis.call('PEXPIRE', key, ttl_ms) end

@@ -1,4 +1,4 @@
--- KEYS epoch, lock, fence. ARGV id, run_id, value, token, ttl_ms, fence_ms, latest_us.
+-- KEYS epoch, lock, fence, wait. ARGV id, run_id, value, token, ttl_ms, fence_ms, latest_us.
 -- A lock that is missing is put back, unless a higher token was told: that heals the node but is no vote, because
 -- it may have been missing for as long as another owner needed it.
 local wrong = stranger()
@@ -11,7 +11,7 @@ local token = tonumber(ARGV[4])
 local held = redis.call('GET', KEYS[2])
 if held == ARGV[3] then
     prolong(KEYS[2], ARGV[5])
-    return answer('OK', raise(KEYS[3], token, bound, ARGV[6]))
+    return answer('OK', raise(KEYS[3], token, bound, ARGV[6]), others_wait(KEYS[4], instance_of(ARGV[3])))
 end
 if held or bound > token then return answer('LOST', bound) end
 redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[5])
