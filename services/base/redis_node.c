@@ -1,8 +1,8 @@
 /* Life of a connection: dial (resolve, connect, SCRIPT LOAD) -> GREETING -> UP -> fail -> dial.
  *
- * A SIGSTOPped server still accepts TCP, so only a reply counts as a sign of life. And a server
- * that was stopped still executes what waits in its socket when it wakes: that is what last words
- * are for, and why a command without an answer is UNKNOWN for ever.
+ * A SIGSTOPped server still accepts TCP, so only a reply counts as a sign of life, or a push. And a
+ * server that was stopped still executes what waits in its socket when it wakes: that is what last
+ * words are for, and why a command without an answer is UNKNOWN for ever.
  *
  * Before a stuck connection is dropped, the loop polls once more. When this process itself was
  * paused, every deadline is over when it wakes, while the answers are in the sockets; without the
@@ -370,20 +370,50 @@ static void on_wire_open(void *arg)
     }
 }
 
+static void sign_of_life(struct redis_node *node)
+{
+    if (!timer_running(&node->sentence)) return;
+    timer_stop(&node->sentence);
+    node->timeouts_in_a_row = 0;
+    if (!timer_running(&node->stuck)) start(node, &node->stuck, STUCK_MS, on_stuck);
+}
+
+static struct span text_of(const redisReply *reply)
+{
+    return (struct span){reply->str, reply->len};
+}
+
+static bool is_push(const redisReply *reply)
+{
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3) return false;
+    for (size_t i = 0; i < 3; i++) {
+        if (reply->element[i]->type != REDIS_REPLY_STRING) return false;
+    }
+    return span_equal(text_of(reply->element[0]), span_of("message"));
+}
+
+/* After our own pause a flood of them may be in front of the reply that lifts the sentence, more
+ * than one turn reads: so they lift it too. */
+static void hear_push(struct redis_node *node, const redisReply *push)
+{
+    sign_of_life(node);
+    node->options.on_push(node->options.arg, text_of(push->element[1]), text_of(push->element[2]));
+}
+
 static void on_wire_reply(void *arg, const redisReply *reply)
 {
     struct redis_node *node = arg;
+    if (node->options.on_push != NULL && is_push(reply)) {
+        hear_push(node, reply);
+        return;
+    }
     struct call *call = calls_pop(&node->pending);
     if (call == NULL) {
         fail(node, "a reply that nobody asked for");
         return;
     }
     if (call->on_answer != NULL) node->timeouts_in_a_row = 0;
-    if (timer_running(&node->sentence)) {
-        timer_stop(&node->sentence);
-        node->timeouts_in_a_row = 0;
-        if (!timer_running(&node->stuck)) start(node, &node->stuck, STUCK_MS, on_stuck);
-    }
+    sign_of_life(node);
     if (reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOSCRIPT", 8) == 0)
         fail(node, "the server lost its scripts");
     call_answer(call, REDIS_REPLIED, reply);

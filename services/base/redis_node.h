@@ -7,12 +7,16 @@
  * three commands in a row time out (each sent after the one before had timed out: what waits
  * together is one stall), or one is without an answer for 500 ms.
  *
+ * With on_push its owner may SUBSCRIBE, on every connection anew; from then on the server takes
+ * little else (RESP2): PING, and more of the same. To such a node an array of three strings that
+ * begins with "message" is always a push and never a reply.
+ *
  * Thread    the loop's only.
  * Answers   a command that returned true is answered exactly once, never before it returned; false:
  * it was not sent and no answer follows. A reply that comes after the deadline has spoken is
- * dropped. Borrows   arguments until the call returns; the reply while the answer runs; scripts and
- * options' texts for the node's life. Units     milliseconds in `timeout_ms`; absolute microseconds
- * of CLOCK_BOOTTIME in `_us`.
+ * dropped. Borrows   arguments until the call returns; the reply while the answer runs, a push
+ * while on_push runs; scripts and options' texts for the node's life. Units     milliseconds in
+ * `timeout_ms`; absolute microseconds of CLOCK_BOOTTIME in `_us`.
  */
 #ifndef QUORATE_BASE_REDIS_NODE_H
 #define QUORATE_BASE_REDIS_NODE_H
@@ -57,14 +61,17 @@ struct redis_node_options {
     /* About to drop a connection that is stuck but may still be read by the server: last chance to
      * redis_node_last_words, and for nothing else. NULL: none. */
     void (*on_drop)(void *arg);
+    /* A message of a channel that was subscribed to; comes between any two replies. NULL: a push
+     * is a reply that nobody asked for. */
+    void (*on_push)(void *arg, struct span channel, struct span payload);
     void *arg;
 };
 
 /* Never fails: dials now and redials for ever. */
 struct redis_node *redis_node_open(struct loop *loop, const struct redis_node_options *options);
 
-/* Answers what is pending with REDIS_UNKNOWN, then frees. Allowed inside an answer. NULL is
- * harmless. */
+/* Answers what is pending with REDIS_UNKNOWN, then frees. Allowed inside an answer and on_push.
+ * NULL is harmless. */
 void redis_node_close(struct redis_node *node);
 
 enum redis_node_state redis_node_state(const struct redis_node *node);

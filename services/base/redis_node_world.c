@@ -59,6 +59,7 @@ void world_on_answer(void *arg, enum redis_answer answer, const struct redisRepl
     struct world *world = arg;
     if (answer == REDIS_REPLIED) {
         world->replies++;
+        if (reply->type == REDIS_REPLY_ARRAY && reply->elements > 0) reply = reply->element[0];
         snprintf(world->last, sizeof world->last, "%s", reply->str == NULL ? "" : reply->str);
     } else {
         assert_null(reply);
@@ -86,6 +87,7 @@ void world_dial(struct world *world, const char *host, uint16_t port)
                                          .on_greeting = on_greeting,
                                          .on_down = on_down,
                                          .on_drop = on_drop,
+                                         .on_push = world->on_push,
                                          .arg = world};
     world->node = redis_node_open(world->loop, &options);
 }

@@ -18,10 +18,12 @@ struct world {
     unsigned replies;
     unsigned unknowns;
     unsigned last_words; /* how many to say in on_drop */
-    char last[128];      /* last reply's text */
+    char last[128];      /* last reply's text, or the first of an array's */
     char why[128];
     bool close_in_answer;
     bool drop_in_answer;
+    /* Of the nodes that are dialed from then on; arg is the world. */
+    void (*on_push)(void *arg, struct span channel, struct span payload);
 };
 
 /* A server, and a node that is up. */
