@@ -142,6 +142,11 @@ static void start(struct redis_node *node, struct timer *timer, uint32_t ms, tim
     timer_start(timer, loop_timers(node->loop), in_ms(node, ms), on_due, node);
 }
 
+static enum log_level level(const struct redis_node *node, enum log_level usual)
+{
+    return node->options.quiet ? LOG_LEVEL_DEBUG : usual;
+}
+
 static void hang_up(struct redis_node *node)
 {
     if (node->wire != NULL) redis_wire_close(node->wire);
@@ -170,9 +175,11 @@ static void fail(struct redis_node *node, const char *why)
     node->state = REDIS_NODE_DOWN;
     memcpy(node->why, reason, sizeof reason);
     if (was_connected) {
-        LOG_WARN("redis.down", "node=%s why=\"%s\"", node->options.name, node->why);
+        LOG_AT(level(node, LOG_LEVEL_WARN), "redis.down", "node=%s why=\"%s\"", node->options.name,
+               node->why);
     } else if (news) {
-        LOG_INFO("redis.unreachable", "node=%s why=\"%s\"", node->options.name, node->why);
+        LOG_AT(level(node, LOG_LEVEL_INFO), "redis.unreachable", "node=%s why=\"%s\"",
+               node->options.name, node->why);
     }
     start(node, &node->redial, node->backoff_ms, dial);
     uint32_t max_ms =
@@ -327,7 +334,7 @@ static void greet(struct redis_node *node)
     node->counts.connects++;
     node->why[0] = '\0';
     node->state = REDIS_NODE_GREETING;
-    LOG_INFO("redis.connected", "node=%s", node->options.name);
+    LOG_AT(level(node, LOG_LEVEL_INFO), "redis.connected", "node=%s", node->options.name);
     if (node->options.on_greeting == NULL) {
         redis_node_admit(node);
     } else {

@@ -53,6 +53,7 @@ struct redis_node_options {
     const char *const *scripts; /* Lua sources, loaded on each connection */
     size_t script_count;
     uint32_t redial_max_ms; /* the longest back-off, how late a node may be found again; 0: 1000 */
+    bool quiet; /* comes and goes at debug level: another connection to the server tells of it */
     /* Connected and scripts loaded (state GREETING). NULL: the node is UP at once. */
     void (*on_greeting)(void *arg);
     /* Went down; `why` is for people. Also when it never came up: once per failed dial. NULL: not

@@ -139,6 +139,38 @@ static void dialing_backs_off(void **state)
     world_close(&world);
 }
 
+/* Up, down, unreachable, up: with standard error in a file. */
+static long bytes_logged(struct world *world, bool quiet)
+{
+    redis_node_close(world->node);
+    world->quiet = quiet;
+    world->downs = 0;
+    FILE *log = tmpfile();
+    int saved = dup(STDERR_FILENO);
+    dup2(fileno(log), STDERR_FILENO);
+    world_dial(world, "127.0.0.1", redis_fixture_port(world->redis));
+    LOOP_UNTIL(world->loop, world_is_up(world));
+    redis_fixture_kill(world->redis);
+    LOOP_UNTIL(world->loop, world->downs > 1);
+    redis_fixture_restart(world->redis, false);
+    LOOP_UNTIL(world->loop, world_is_up(world));
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    long bytes = lseek(fileno(log), 0, SEEK_END);
+    fclose(log);
+    return bytes;
+}
+
+static void a_quiet_one_comes_and_goes_without_a_line(void **state)
+{
+    (void)state;
+    struct world world;
+    world_open(&world);
+    assert_true(bytes_logged(&world, false) > 0);
+    assert_int_equal(bytes_logged(&world, true), 0);
+    world_close(&world);
+}
+
 /* A paused server executes what is in its socket when it wakes. With nothing to follow the SETs,
  * the keys would be there. */
 static void F25_last_words_are_executed_when_a_paused_server_wakes(void **state)
@@ -192,6 +224,7 @@ int main(void)
         cmocka_unit_test(our_own_pause_is_not_held_against_the_server),
         cmocka_unit_test(a_kill_ends_pending_calls_and_a_restart_is_found),
         cmocka_unit_test(dialing_backs_off),
+        cmocka_unit_test(a_quiet_one_comes_and_goes_without_a_line),
         cmocka_unit_test(F25_last_words_are_executed_when_a_paused_server_wakes),
         cmocka_unit_test(output_to_a_stuck_server_is_bounded),
     };

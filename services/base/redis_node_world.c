@@ -84,6 +84,7 @@ void world_dial(struct world *world, const char *host, uint16_t port)
                                          .port = port,
                                          .scripts = scripts,
                                          .script_count = SCRIPT_COUNT,
+                                         .quiet = world->quiet,
                                          .on_greeting = on_greeting,
                                          .on_down = on_down,
                                          .on_drop = on_drop,

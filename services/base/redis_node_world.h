@@ -22,7 +22,8 @@ struct world {
     char why[128];
     bool close_in_answer;
     bool drop_in_answer;
-    /* Of the nodes that are dialed from then on; arg is the world. */
+    /* Of the nodes that are dialed from then on; on_push's arg is the world. */
+    bool quiet;
     void (*on_push)(void *arg, struct span channel, struct span payload);
 };
 
