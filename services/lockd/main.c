@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "lockd/conf.h"
+#include "lockd/hints.h"
 #include "lockd/reconfigure.h"
 #include "lockd/server.h"
 
@@ -26,6 +27,7 @@ struct lockd {
     struct rpc_server *rpc;
     struct members *members;
     struct leases *leases;
+    struct hints *hints;
     struct lock_server *server;
     struct timer stop;
     bool stopping;
@@ -43,6 +45,12 @@ static void on_nodes(void *arg)
 {
     struct lockd *lockd = arg;
     if (lockd->server != NULL) lock_server_on_nodes(lockd->server);
+}
+
+static void on_hint(void *arg, unsigned node, struct span resource)
+{
+    struct lockd *lockd = arg;
+    if (lockd->leases != NULL) leases_hint(lockd->leases, node, resource); /* NULL: stopping */
 }
 
 static void stop_now(void *arg)
@@ -115,6 +123,7 @@ static bool start(struct lockd *lockd)
                                     .resources_max = (uint32_t)conf->resources_max,
                                     .dead_max = DEAD_MAX};
     lockd->leases = leases_new(&leases);
+    lockd->hints = hints_open(lockd->loop, &conf->redis_nodes, on_hint, lockd);
     struct lock_server_options server = {.rpc = lockd->rpc,
                                          .leases = lockd->leases,
                                          .members = lockd->members,
@@ -129,6 +138,7 @@ static bool start(struct lockd *lockd)
 static void finish(struct lockd *lockd)
 {
     timer_stop(&lockd->stop);
+    hints_close(lockd->hints); /* before the leases, which it tells */
     if (lockd->leases != NULL) leases_free(lockd->leases);
     rpc_server_close(lockd->rpc);
     members_close(lockd->members);
