@@ -10,10 +10,11 @@ static int64_t drift_us(uint64_t elapsed_us)
     return (int64_t)(elapsed_us / 100) + 2000;
 }
 
-void admission_init(struct admission *admission, uint32_t ttl_max_ms)
+void admission_init(struct admission *admission, uint32_t ttl_max_ms, bool trusts_new)
 {
     CHECK(ttl_max_ms > 0);
-    *admission = (struct admission){.quarantine_us = (uint64_t)ttl_max_ms * 1020};
+    *admission =
+        (struct admission){.quarantine_us = (uint64_t)ttl_max_ms * 1020, .trusts_new = trusts_new};
 }
 
 static void begin_quarantine(struct admission *admission, const char *run_id, uint64_t now_us)
@@ -73,7 +74,9 @@ enum admission_verdict admission_examine(struct admission *admission, const stru
     bool kept = facts->epoch == SCRIPT_OK && facts->epoch_run_id[0] != '\0' && facts->epoch_aof &&
                 facts->appends_sync;
     if (!current && !kept) return quarantine(admission, facts, now_us, why);
-    if (now_us < admission->quarantine_ends_us) {
+    bool declared_new = current && facts->epoch_new && admission->trusts_new &&
+                        !admission->has_voted && !admission->jumped;
+    if (now_us < admission->quarantine_ends_us && !declared_new) {
         admission->seen_current = true;
         *why = admission->jumped ? "its clock has jumped" : "its quarantine is not over";
         return ADMISSION_WAIT;
@@ -83,6 +86,7 @@ enum admission_verdict admission_examine(struct admission *admission, const stru
         return ADMISSION_KEEP;
     }
     end_quarantine(admission);
+    admission->has_voted = true;
     return ADMISSION_VOTE;
 }
 

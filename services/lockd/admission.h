@@ -8,6 +8,12 @@
  *      script has written down the new one;
  *   5. otherwise: quarantine of 1.02 x LOCK_TTL_MAX, so that every lease it may have voted for is
  *      over, then a floor above every token that it may have forgotten.
+ * A quarantine ends early in one case only. Where new clusters are declared at once
+ * (LOCK_INIT=empty), another lockd may declare one while we look, and we find some nodes still
+ * empty. Such a node says later that this very process was declared new. Who declared it has
+ * trusted the same: that all nodes were empty because nothing was ever there. Not where it has
+ * voted for us before: we know better then.
+ *
  * While it is watched, two answers whose clocks can't both be right prove a jump: quarantine too,
  * because a jump forward lets keys expire early. (uptime_in_seconds would be no help against
  * restarts: it is wall clock in Redis.)
@@ -36,6 +42,8 @@ struct admission {
     char run_id[RUN_ID_BYTES + 1]; /* of the process in quarantine */
     bool seen_current;             /* during the quarantine the epoch named this process */
     bool jumped;                   /* the quarantine is for a jump of the clock */
+    bool trusts_new;               /* LOCK_INIT=empty */
+    bool has_voted;                /* here, at some time */
     struct admission_offset offset;
 };
 
@@ -47,7 +55,7 @@ enum admission_verdict {
     ADMISSION_REFUSE, /* `why` says why */
 };
 
-void admission_init(struct admission *admission, uint32_t ttl_max_ms);
+void admission_init(struct admission *admission, uint32_t ttl_max_ms, bool trusts_new);
 
 /* `why` is a literal, for all but VOTE. */
 enum admission_verdict admission_examine(struct admission *admission, const struct facts *facts,

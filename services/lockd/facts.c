@@ -137,7 +137,7 @@ bool facts_read_look(struct facts *facts, const redisReply *reply)
         answer.status != SCRIPT_WRONG_CLUSTER) {
         return false;
     }
-    if (reply->elements != 7) return false;
+    if (reply->elements != 8) return false;
     facts->epoch = answer.status;
     facts->known = answer.token;
     facts->epoch_run_id[0] = '\0';
@@ -146,5 +146,6 @@ bool facts_read_look(struct facts *facts, const redisReply *reply)
         facts->epoch_run_id[RUN_ID_BYTES] = '\0';
     }
     facts->epoch_aof = is(text_of(reply->element[6]), "1");
+    facts->epoch_new = is(text_of(reply->element[7]), "1");
     return true;
 }

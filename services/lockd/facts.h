@@ -32,6 +32,8 @@ struct facts {
     enum script_status epoch; /* OK NOEPOCH WRONG_CLUSTER */
     char epoch_run_id[RUN_ID_BYTES + 1];
     bool epoch_aof;
+    bool epoch_new; /* its first one: the process was declared new, with all others, and has neither
+                       restarted nor been doubted since */
     uint64_t known; /* highest token accepted, told, or set as a floor */
 };
 

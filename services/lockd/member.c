@@ -125,7 +125,6 @@ static void enter_vote(struct member *member)
         member_run(member, SCRIPT_MARK, args, 2, ignore, NULL);
     }
     if (redis_node_state(member->redis) == REDIS_NODE_GREETING) redis_node_admit(member->redis);
-    member->has_voted = true;
     set_state(member, MEMBER_VOTING, "");
     examine_in(member, AGAIN_VOTING_MS);
 }
@@ -197,7 +196,8 @@ static void judge(struct member *member)
         return;
     }
     case ADMISSION_WAIT:
-        if (begun && member->has_voted && !member->admission.jumped) (*member->incidents)++;
+        if (begun && member->admission.has_voted && !member->admission.jumped)
+            (*member->incidents)++;
         enter_quarantine(member, why);
         return;
     case ADMISSION_RAISE:
@@ -425,7 +425,7 @@ void member_open(struct member *member, const struct member_options *options,
     *member = (struct member){.options = *options, .owner = *owner};
     member->kept_tail = &member->kept;
     member->untold_tail = &member->untold;
-    admission_init(&member->admission, options->ttl_max_ms);
+    admission_init(&member->admission, options->ttl_max_ms, options->trusts_new);
     snprintf(member->why, sizeof member->why, "not connected yet");
     make_series(member);
     char host[256];

@@ -54,6 +54,7 @@ struct member_options {
     struct metrics *metrics;
     uint32_t node_timeout_ms;
     uint32_t ttl_max_ms;
+    bool trusts_new; /* LOCK_INIT=empty */
     uint32_t fence_ms;
     uint32_t kept_max;
 };
@@ -69,8 +70,7 @@ struct member {
     struct admission admission;
     struct facts facts; /* of the last examination that was completed */
     bool examined;      /* on this connection */
-    bool has_voted;
-    uint64_t term; /* changes whenever the member stops voting */
+    uint64_t term;      /* changes whenever the member stops voting */
     /* An examination under way. */
     struct facts fresh;
     struct facts_config config;

@@ -288,6 +288,7 @@ struct members *members_open(const struct members_options *options)
                                       .metrics = options->metrics,
                                       .node_timeout_ms = options->node_timeout_ms,
                                       .ttl_max_ms = options->ttl_max_ms,
+                                      .trusts_new = options->init_empty,
                                       .fence_ms = options->fence_ms == 0 ? MEMBERS_FENCE_MS
                                                                          : options->fence_ms,
                                       .kept_max = 4096};

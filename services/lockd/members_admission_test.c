@@ -59,6 +59,29 @@ static void two_lockds_may_declare_it_together(void **state)
     world_close(&world);
 }
 
+/* Some nodes it has seen empty, others with the epoch that the first has just written. */
+static void a_lockd_that_comes_amid_the_declaration_need_not_wait(void **state)
+{
+    (void)state;
+    for (uint64_t later_us = 0; later_us < 3000; later_us += 50) {
+        struct world world;
+        fake_net_init(&world.net, 5);
+        for (unsigned i = 0; i < 5; i++)
+            world.net.servers[i].redis.wall_offset_us += i; /* nothing, but not all the same */
+        struct lockd other;
+        lockd_open(&world, &world.lockd, plain_names, 5, true);
+        fake_net_run(&world.net, later_us);
+        lockd_open(&world, &other, plain_names, 5, true);
+        fake_net_run(&world.net, 250);
+        fake_net_cut(&world.net, (unsigned)(later_us / 50 % 5)); /* it examines this one later */
+        world_run_ms(&world, 4000);
+        assert_int_equal(transport_voting(world.lockd.transport), 5);
+        assert_int_equal(transport_voting(other.transport), 5);
+        lockd_close(&other);
+        world_close(&world);
+    }
+}
+
 static void a_new_cluster_is_not_declared_without_all_of_its_nodes(void **state)
 {
     (void)state;
@@ -84,6 +107,28 @@ static void a_new_cluster_is_not_declared_by_who_has_seen_the_old_one(void **sta
         world_restart(&world, i, false);
     world_run_ms(&world, 30000);
     assert_int_equal(transport_voting(world.lockd.transport), 0);
+    world_close(&world);
+}
+
+/* Leases that it knows of may still run, whatever another lockd believes. */
+static void who_has_seen_the_old_cluster_waits_although_another_declares_a_new_one(void **state)
+{
+    (void)state;
+    struct world world;
+    fake_net_init(&world.net, 5);
+    lockd_open(&world, &world.lockd, plain_names, 5, true);
+    world_run_ms(&world, 1000);
+    assert_int_equal(transport_voting(world.lockd.transport), 5);
+    for (unsigned i = 0; i < 5; i++)
+        world_restart(&world, i, false);
+    struct lockd other;
+    lockd_open(&world, &other, plain_names, 5, true);
+    world_run_ms(&world, 10000);
+    assert_int_equal(transport_voting(other.transport), 5);
+    assert_int_equal(transport_voting(world.lockd.transport), 0);
+    world_run_ms(&world, QUARANTINE_MS);
+    assert_int_equal(transport_voting(world.lockd.transport), 5);
+    lockd_close(&other);
     world_close(&world);
 }
 
@@ -339,8 +384,10 @@ int main(void)
         cmocka_unit_test(untouched_nodes_vote_at_once_if_that_is_allowed),
         cmocka_unit_test(otherwise_untouched_nodes_sit_out_the_longest_lease),
         cmocka_unit_test(two_lockds_may_declare_it_together),
+        cmocka_unit_test(a_lockd_that_comes_amid_the_declaration_need_not_wait),
         cmocka_unit_test(a_new_cluster_is_not_declared_without_all_of_its_nodes),
         cmocka_unit_test(a_new_cluster_is_not_declared_by_who_has_seen_the_old_one),
+        cmocka_unit_test(who_has_seen_the_old_cluster_waits_although_another_declares_a_new_one),
         cmocka_unit_test(F18_a_restarted_node_that_kept_its_data_votes_at_once),
         cmocka_unit_test(F18_nodes_that_restarted_empty_elect_no_second_holder),
         cmocka_unit_test(a_node_that_forgot_comes_back_above_every_token_of_the_others),
