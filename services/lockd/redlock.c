@@ -99,7 +99,9 @@
  * the server as recorded: votes. Another run, but every write was on disk before its answer:
  * recorded, votes. Otherwise quarantine, then epoch and floor as above; a node that restarts again
  * meanwhile begins anew, as it may have been admitted elsewhere and have forgotten again. Only when
- * all nodes have forgotten do the wall clock and the highest token that lockd knows stand in.
+ * all nodes have forgotten do the wall clock and the highest token that lockd knows stand in. With
+ * LOCK_INIT=empty, nodes that are all empty are taken for new ones and vote at once: that, and only
+ * that, trusts somebody instead of waiting.
  *
  * WHAT IS PROMISED while a quorum of nodes votes, their clocks and lockd's run within 1 % of each
  * other, and lockd's pauses are shorter than what is left of a lease when it is granted:
