@@ -50,9 +50,15 @@ def running(settings=None):
         system.down()
 
 
+@pytest.fixture(scope="session")
+def start_system():
+    """What starts a system and ends it; tests/compose has another one."""
+    return running
+
+
 @pytest.fixture(scope="module")
-def module_system(request):
-    with running(getattr(request.module, "SETTINGS", None)) as system:
+def module_system(request, start_system):
+    with start_system(getattr(request.module, "SETTINGS", None)) as system:
         yield system
 
 
@@ -65,13 +71,13 @@ def system(module_system):
 
 
 @pytest.fixture
-def new_system():
+def new_system(start_system):
     """new_system(SETTING="value") starts a further system; it is checked and removed after the test."""
     with contextlib.ExitStack() as stack:
         systems = []
 
         def start(**settings):
-            systems.append(stack.enter_context(running(settings)))
+            systems.append(stack.enter_context(start_system(settings)))
             return systems[-1]
 
         yield start

@@ -44,8 +44,8 @@ def images():
 
 
 @contextlib.contextmanager
-def running(**settings):
-    system = Composed(**settings)
+def running(settings=None):
+    system = Composed(**(settings or {}))
     try:
         system.up()
         eventually(lambda: all(system.health(name) == "healthy" for name in NAMES), 60)
@@ -54,31 +54,6 @@ def running(**settings):
         system.down()
 
 
-@pytest.fixture(scope="module")
-def module_system(images):
-    with running() as system:
-        yield system
-
-
-@pytest.fixture
-def system(module_system):
-    """The module's system, all well."""
-    yield module_system
-    module_system.mend()
-    assert module_system.violations() == []
-
-
-@pytest.fixture
-def new_system(images):
-    """new_system(SETTING="value") starts a further system; it is checked and removed after the test."""
-    with contextlib.ExitStack() as stack:
-        systems = []
-
-        def start(**settings):
-            systems.append(stack.enter_context(running(**settings)))
-            return systems[-1]
-
-        yield start
-        for system in systems:
-            system.mend()
-            assert system.violations() == []
+@pytest.fixture(scope="session")
+def start_system(images):
+    return running
