@@ -90,7 +90,7 @@ static void leave_mark(const struct sim_node *node, struct sim_resource *resourc
     struct span instance = instance_of(value);
     struct span holder = instance_of((struct span){resource->value, resource->value_bytes});
     if (span_equal(instance, holder) || !keeps(node, SIM_RULE_MARK)) return;
-    CHECK(instance.bytes <= INSTANCE_BYTES);
+    CHECK(instance.at != NULL && instance.bytes <= INSTANCE_BYTES);
     memset(resource->mark, 0, sizeof resource->mark);
     memcpy(resource->mark, instance.at, instance.bytes);
     uint64_t left_ms = (resource->until_us - now_us) / US_PER_MS;

@@ -119,7 +119,7 @@ static unsigned least_share(const struct scene *scene)
         printf("lockd %u: %" PRIu64 " grants\n", i, scene->grants[i]);
     }
     printf("longest wait %" PRIu64 " ms\n", scene->longest_wait_us / MS);
-    assert_true(all > 500);
+    CHECK(all > 500);
     return (unsigned)(100 * least / all);
 }
 
