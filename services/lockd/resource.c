@@ -270,12 +270,17 @@ static void refuse_impatient(struct resource *resource)
     }
 }
 
-static void pause_for(struct resource *resource, uint64_t pause_us)
+static void start_pause(struct resource *resource, uint64_t pause_us)
 {
-    resource->tries++;
     resource->state = RESOURCE_PAUSED;
     timer_start(&resource->timer, resource->leases->options.timers, now_us(resource) + pause_us,
                 resource_on_timer, resource);
+}
+
+static void pause_for(struct resource *resource, uint64_t pause_us)
+{
+    resource->tries++;
+    start_pause(resource, pause_us);
     refuse_impatient(resource);
     resource_step(resource);
 }
@@ -284,7 +289,7 @@ static void pause_for(struct resource *resource, uint64_t pause_us)
 
 /* Another lockd's waiters came later than ours, but ours would go on for ever among themselves: the
  * lock is really let go, and ours come again when the other has had the time to hear of it, to ask
- * and to be granted. */
+ * and to be granted. (Nobody is refused for it: this was no try.) */
 static void yield(struct resource *resource)
 {
     ++*resource->leases->series.yielded;
@@ -292,7 +297,7 @@ static void yield(struct resource *resource)
     resource->hand_ons = 0;
     resource->failure = REASON_NONE;
     uint64_t away_us = 2 * resource->round_us + TIE_PAUSE_MS * US_PER_MS;
-    pause_for(resource, away_us + random_below(resource, away_us));
+    start_pause(resource, away_us + random_below(resource, away_us));
 }
 
 /* How long to wait at most for the owner, by what the nodes have told. All lockds hear it at once:
