@@ -101,8 +101,6 @@ def test_every_setting_can_stand_in_env(system):
         text = docker("run", "--rm", f"quorate/{name}:{TAG}", "--help")
         settings = set(re.findall(r"^  ([A-Z0-9_]+)=", text, re.MULTILINE))
         given = {"JWT_SECRET_KEY", "ADMIN_PASSWORD", "DATABASE_PASSWORD"}  # as files
-        done = subprocess.run(["docker", "run", "--rm", f"quorate/{name}:{TAG}", "--version"], capture_output=True, text=True)
-        assert done.returncode == 0
         assert settings - given <= settings_of(name), settings - given - settings_of(name)
 
 
